@@ -1,0 +1,98 @@
+"""Who may see and do what with automations and their history."""
+
+from __future__ import annotations
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+
+from automations.models import (
+    Automation,
+    Delivery,
+    Event,
+    Execution,
+    Inbox,
+    Integration,
+    ScopeType,
+    Secret,
+)
+from registry import access as registry_access
+from registry.models import Collection, Registry
+from runs import access
+from runs.access import Person
+from runs.models import Organization, Project, Role, Team
+
+Scope = Project | Registry | Collection | Team | Organization
+
+
+def automations(user: Person) -> QuerySet[Automation]:
+    """Automations whose scope the person sees; those of an organization are seen by all in it."""
+    if user.is_superuser:
+        return Automation.objects.all()
+    return Automation.objects.filter(
+        Q(project__in=access.projects(user).values("pk"))
+        | Q(team__in=access.teams(user).values("pk"))
+        | Q(registry__in=registry_access.registries(user).values("pk"))
+        | Q(collection__in=registry_access.collections(user).values("pk"))
+        | Q(organization__in=access.organizations(user).values("pk"))
+    )
+
+
+def _history(user: Person) -> Q:
+    """What happened in a team or a registry that the person sees."""
+    return Q(team__in=access.teams(user).values("pk")) | Q(
+        registry__in=registry_access.registries(user).values("pk")
+    )
+
+
+def executions(user: Person) -> QuerySet[Execution]:
+    return Execution.objects.all() if user.is_superuser else Execution.objects.filter(_history(user))
+
+
+def events(user: Person) -> QuerySet[Event]:
+    return Event.objects.all() if user.is_superuser else Event.objects.filter(_history(user))
+
+
+def deliveries(user: Person) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(execution__in=executions(user).values("pk"))
+
+
+def secrets(user: Person) -> QuerySet[Secret]:
+    return Secret.objects.filter(team__in=access.teams(user))
+
+
+def integrations(user: Person) -> QuerySet[Integration]:
+    return Integration.objects.filter(team__in=access.teams(user))
+
+
+def inboxes(user: Person) -> QuerySet[Inbox]:
+    return Inbox.objects.filter(team__in=access.teams(user))
+
+
+def require_scope_role(user: Person, scope: Scope, at_least: Role) -> None:
+    """Raise `PermissionDenied` unless the person has the role where the scope lives.
+
+    Rules of the whole organization are made by superusers.
+    """
+    if isinstance(scope, Project):
+        access.require_role(user, scope.team, at_least)
+    elif isinstance(scope, Team):
+        access.require_role(user, scope, at_least)
+    elif isinstance(scope, Registry):
+        registry_access.require_registry_role(user, scope, at_least)
+    elif isinstance(scope, Collection):
+        registry_access.require_role(user, scope, at_least)
+    elif not user.is_superuser:
+        raise PermissionDenied(_("Only superusers make automations for the whole organization."))
+
+
+def visible_scopes(user: Person, scope_type: ScopeType) -> QuerySet[Scope]:  # type: ignore[type-var]
+    """What of this kind the person could choose as a scope."""
+    found = {
+        ScopeType.PROJECT: access.projects,
+        ScopeType.TEAM: access.teams,
+        ScopeType.REGISTRY: registry_access.registries,
+        ScopeType.COLLECTION: registry_access.collections,
+        ScopeType.ORGANIZATION: access.organizations,
+    }
+    return found[scope_type](user)  # type: ignore[operator,no-any-return]

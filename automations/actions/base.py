@@ -1,0 +1,58 @@
+"""What an action is. One type is one class: its form, what it renders, how it sends."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.utils.functional import Promise
+
+from automations.catalog import Catalog
+from automations.forms import ConfigForm
+
+if TYPE_CHECKING:
+    from automations.models import Action, Delivery
+
+ACTIONS: Catalog[ActionType] = Catalog("action type")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt ended. `request` is what was sent, with every secret redacted.
+
+    Without a status there is an error. `permanent` says that another try cannot help; `retry_after` is
+    what the receiver asked for, in seconds.
+    """
+
+    ok: bool
+    status: int | None = None
+    response: str = ""
+    error: str = ""
+    permanent: bool = False
+    retry_after: float | None = None
+    duration: float = 0.0
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ActionType(ABC):
+    """Declares one kind of action."""
+
+    key: ClassVar[str]
+    label: ClassVar[str | Promise]
+    # What one automation says: the content.
+    config_form: ClassVar[type[ConfigForm]]
+    # What is shared by many: the target. None for an action that needs no integration.
+    integration_form: ClassVar[type[ConfigForm] | None] = None
+
+    def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
+        """Raise `ValidationError` by field for a template that names an unknown variable."""
+
+    @abstractmethod
+    def render(self, action: Action, values: Mapping[str, Any]) -> str:
+        """The body that every attempt sends, with marks where secrets go."""
+
+    @abstractmethod
+    def send(self, delivery: Delivery) -> Outcome:
+        """Try once, within the integration's timeout."""

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, inline_serializer
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from automations import access, delivery
+from automations.events.base import EVENTS
+from automations.filtersets import EventFilterSet, ExecutionFilterSet
+from automations.models import Attempt, Delivery, Event, Execution, Integration
+from registry import access as registry_access
+from runs import access as runs_access
+from runs.models import Role
+from runs.rest import ScopedViewSet, StrictSerializer, VisibleField
+
+FEED_PAGE = 100
+FEED_PAGE_MAX = 1000
+
+
+class AttemptSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Attempt
+        fields = ["number", "started_at", "duration", "request", "status_code", "response", "error"]
+        read_only_fields = fields
+
+
+class DeliverySerializer(serializers.ModelSerializer):
+    attempts = AttemptSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Delivery
+        fields = [
+            "id",
+            "type",
+            "integration",
+            "webhook_id",
+            "state",
+            "body",
+            "attempt_count",
+            "next_at",
+            "created_at",
+            "finished_at",
+            "attempts",
+        ]
+        read_only_fields = fields
+
+
+class EventSerializer(serializers.ModelSerializer):
+    data = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Event
+        fields = [
+            "id",
+            "sequence",
+            "type",
+            "team",
+            "project",
+            "registry",
+            "collection",
+            "run",
+            "version",
+            "data",
+            "received_at",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_data(self, event: Event) -> dict[str, Any]:
+        return {name: value for name, value in event.data.items() if name != "scopes"}
+
+
+class ExecutionSerializer(serializers.ModelSerializer):
+    event = EventSerializer(read_only=True)
+    explanation = serializers.SerializerMethodField()
+    deliveries = DeliverySerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Execution
+        fields = [
+            "id",
+            "automation",
+            "automation_name",
+            "event_type",
+            "state",
+            "explanation",
+            "count",
+            "run",
+            "version",
+            "event",
+            "deliveries",
+            "created_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.OBJECT)
+    def get_explanation(self, execution: Execution) -> dict[str, Any]:
+        """The reason's data, its code, and a sentence in the reader's language."""
+        reason = execution.explanation
+        return {**reason.get("data", {}), "code": reason.get("code", ""), "text": sentence(execution)}
+
+
+def sentence(execution: Execution) -> str:
+    if execution.event_type not in EVENTS:
+        return str(execution.explanation.get("code", ""))
+    return EVENTS[execution.event_type].explain(execution.explanation)
+
+
+class ExecutionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
+    queryset = Execution.objects.all()
+    serializer_class = ExecutionSerializer
+    filterset_class = ExecutionFilterSet
+    ordering_fields = ["id", "created_at"]
+
+    def visible(self) -> QuerySet[Execution]:
+        attempts = Prefetch("attempts", queryset=Attempt.objects.order_by("number"))
+        deliveries = Delivery.objects.order_by("pk").prefetch_related(attempts)
+        found = access.executions(self.person).select_related("event", "team", "registry")
+        return found.prefetch_related(Prefetch("deliveries", queryset=deliveries))
+
+    @extend_schema(
+        request=None,
+        responses=inline_serializer("Redelivered", {"requeued": serializers.IntegerField()}),
+    )
+    @action(detail=True, methods=["post"])
+    def redeliver(self, request: Request, pk: str) -> Response:
+        """Send what finally failed again, under the same webhook ids."""
+        execution: Execution = self.get_object()
+        if execution.team is not None:
+            runs_access.require_role(self.person, execution.team, Role.MEMBER)
+        elif execution.registry is not None:
+            registry_access.require_registry_role(self.person, execution.registry, Role.MEMBER)
+        return Response({"requeued": delivery.requeue(execution.deliveries.all())})
+
+
+class RecoverSerializer(StrictSerializer):
+    integration = VisibleField(queryset=Integration.objects.all(), visible=access.integrations)
+    since = serializers.DateTimeField()
+
+
+class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
+    queryset = Delivery.objects.all()
+    serializer_class = DeliverySerializer
+    filterset_fields = ["state"]
+    ordering_fields = ["id", "created_at"]
+
+    def visible(self) -> QuerySet[Delivery]:
+        return access.deliveries(self.person).prefetch_related("attempts")
+
+    @extend_schema(
+        request=RecoverSerializer,
+        responses=inline_serializer("Recovered", {"requeued": serializers.IntegerField()}),
+    )
+    @action(detail=False, methods=["post"])
+    def recover(self, request: Request) -> Response:
+        """Requeue all failed deliveries of an integration that were decided since a time."""
+        body = RecoverSerializer(data=request.data, context=self.get_serializer_context())
+        body.is_valid(raise_exception=True)
+        integration: Integration = body.validated_data["integration"]
+        runs_access.require_role(self.person, integration.team, Role.MEMBER)
+        failed = Delivery.objects.filter(
+            integration=integration, created_at__gte=body.validated_data["since"]
+        )
+        return Response({"requeued": delivery.requeue(failed)})
+
+
+class EventViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
+    """The durable feed of everything observed, in order."""
+
+    queryset = Event.objects.all()
+    serializer_class = EventSerializer
+    filterset_class = EventFilterSet
+    pagination_class = None
+
+    def visible(self) -> QuerySet[Event]:
+        return access.events(self.person)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("after", OpenApiTypes.STR, description="the cursor of an earlier answer"),
+            OpenApiParameter("page_size", OpenApiTypes.INT),
+        ],
+        responses=inline_serializer(
+            "Feed", {"next": serializers.CharField(), "results": EventSerializer(many=True)}
+        ),
+    )
+    def list(self, request: Request) -> Response:
+        """Events after a cursor, oldest first. `next` is the cursor to go on with, also when none came."""
+        after = _whole_number(request, "after", default=0, maximum=2**63 - 1)
+        size = _whole_number(request, "page_size", default=FEED_PAGE, maximum=FEED_PAGE_MAX)
+        found = self.filter_queryset(self.get_queryset()).filter(sequence__gt=after)
+        page = list(found.order_by("sequence", "pk")[:size])
+        cursor = page[-1].sequence if page else after
+        return Response({"next": str(cursor), "results": self.get_serializer(page, many=True).data})
+
+
+def _whole_number(request: Request, name: str, *, default: int, maximum: int) -> int:
+    given = request.query_params.get(name, "")
+    if not given:
+        return default
+    if not given.isascii() or not given.isdecimal() or len(given) > 19 or int(given) > maximum:
+        raise ValidationError({name: [f"This must be a whole number up to {maximum}."]})
+    return int(given)

@@ -1,0 +1,44 @@
+"""Ringing for a worker. What waits is a row; a lost ring is repeated by the sweep.
+
+Publishing never blocks a request: no retry, short socket timeouts, and after a failure no further try
+for a few seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+log = logging.getLogger("tripline.doorbell")
+
+QUIET_SECONDS = 5.0
+_quiet_until = 0.0
+
+
+def _ring(task: str, argument: int | None) -> None:
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    from automations import tasks
+
+    try:
+        getattr(tasks, task).apply_async((argument,), retry=False, ignore_result=True)
+    except (OperationalError, RedisError, OSError) as error:
+        _quiet_until = time.monotonic() + QUIET_SECONDS
+        log.warning("The broker does not answer (%s); the sweep will ring in its place.", error)
+
+
+def ring_lane(run_id: int) -> None:
+    _ring("evaluate_lane", run_id)
+
+
+def ring_event(event_id: int) -> None:
+    _ring("evaluate_event", event_id)
+
+
+def ring_drain(integration_id: int | None) -> None:
+    """`None` stands for the deliveries that need no integration."""
+    _ring("drain", integration_id)

@@ -1,0 +1,121 @@
+"""Deciding: what waits in lanes and events, once each, in order.
+
+Rules are asked outside any transaction. Then one short transaction moves the cursor from where it was
+seen; if somebody else moved it, the work is thrown away. So every change is decided exactly once, by
+any number of workers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import transaction
+
+from automations import candidates, firing
+from automations.events.base import EVENTS
+from automations.firing import Decision
+from automations.models import Automation, Event
+from runs import clock, metrics
+from runs.models import Lane, MetricBatch, Run, RunStatusChange
+
+log = logging.getLogger("tripline.evaluation")
+
+# Changes looked at before the lane's row is read again.
+_STRETCH = 200
+
+LaneChange = RunStatusChange | MetricBatch
+
+
+def evaluate_lane(run_id: int) -> None:
+    """Decide everything that waits in a run's lane, in the order of its numbers."""
+    while True:
+        run = (
+            Run.objects.select_related("lane", "project__team__organization").filter(pk=run_id).first()
+        )
+        if run is None or run.lane.cursor >= run.lane.head:
+            return
+        if not _evaluate_stretch(run):
+            return  # another worker is in this lane
+
+
+def _evaluate_stretch(run: Run) -> bool:
+    cursor = run.lane.cursor
+    changes = list(_waiting(run))
+    if not changes:  # numbers without a row cannot be; step over them rather than stand still
+        log.error("lane of run %s has no change after %s", run.pk, cursor)
+        return _advance(run, cursor, to=run.lane.head)
+    quiet = cursor  # the last change up to which no rule fired
+    for change in changes:
+        decisions = list(_decide(change))
+        if not decisions and isinstance(change, MetricBatch):
+            quiet = change.seq
+            continue
+        if not _settle(run, cursor, change=change, decisions=decisions):
+            return False
+        cursor = quiet = change.seq
+    return quiet == cursor or _advance(run, cursor, to=quiet)
+
+
+def _waiting(run: Run) -> list[LaneChange]:
+    """The next changes of the lane, in order."""
+    found: list[LaneChange] = []
+    for source in (RunStatusChange, MetricBatch):
+        rows = source.objects.filter(run=run, seq__gt=run.lane.cursor, seq__lte=run.lane.head)
+        found += rows.order_by("seq")[:_STRETCH]
+    found = sorted(found, key=lambda change: change.seq)[:_STRETCH]
+    for change in found:
+        change.run = run
+    return found
+
+
+def _decide(change: LaneChange) -> Iterator[Decision]:
+    """The decisions of all rules that fire on this change."""
+    if isinstance(change, RunStatusChange):
+        rules = candidates.for_status_change(change)
+    else:
+        rules = candidates.for_batch(change, metrics.names_in_batch(change.run_id, change.seq))
+    for automation in rules:
+        if decision := _asked(automation, change):
+            yield decision
+
+
+def _asked(automation: Automation, change: Any) -> Decision | None:
+    event_type = EVENTS[automation.event_type]
+    facts = event_type.gather(change, automation.config)
+    verdict = event_type.decide(automation.config, facts)
+    return Decision(automation, event_type, change, facts, verdict.hits) if verdict.hits else None
+
+
+def _advance(run: Run, cursor: int, *, to: int) -> bool:
+    return Lane.objects.filter(pk=run.pk, cursor=cursor).update(cursor=to) == 1
+
+
+def _settle(run: Run, cursor: int, *, change: LaneChange, decisions: list[Decision]) -> bool:
+    """Move the cursor and record what was decided, in one transaction; False if it had moved."""
+    with transaction.atomic():
+        if not _advance(run, cursor, to=change.seq):
+            return False
+        event = None
+        if isinstance(change, RunStatusChange):
+            event = Event.objects.get(origin=f"run_status:{change.pk}")
+            Event.objects.filter(pk=event.pk).update(decided_at=clock.now())
+        for decision in decisions:
+            firing.record(decision, event)
+    return True
+
+
+def evaluate_event(event_id: int) -> None:
+    """Decide one artifact event."""
+    event = Event.objects.select_related("organization").filter(pk=event_id, decided_at=None).first()
+    if event is None or event.run_id is not None:
+        return  # decided already, or it waits in its run's lane
+    decisions = []
+    if event.type in EVENTS:
+        decisions = [d for rule in candidates.for_event(event) if (d := _asked(rule, event))]
+    with transaction.atomic():
+        if Event.objects.filter(pk=event_id, decided_at=None).update(decided_at=clock.now()) != 1:
+            return
+        for decision in decisions:
+            firing.record(decision, event)

@@ -1,0 +1,267 @@
+"""Recording what was decided: executions, their deliveries, and what the daily limit held back (R52).
+
+Called inside the transaction that settles the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+
+from automations import doorbell, outbox
+from automations.actions.base import ACTIONS
+from automations.events.base import EventType
+from automations.models import (
+    Action,
+    Automation,
+    Delivery,
+    DeliveryState,
+    Event,
+    Execution,
+    ExecutionState,
+    Mode,
+    RunLimit,
+)
+from automations.verdicts import Reason
+from runs import clock
+from runs.models import MetricBatch
+
+# With period 0 every match fires, but one batch at most so many times; the rest is counted.
+MAX_PER_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A rule that fires on a change, at these hits."""
+
+    automation: Automation
+    event_type: EventType[Any]
+    change: Any
+    facts: Any
+    hits: tuple[int, ...] | Any
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.automation.config
+
+    def step(self, hit: int) -> int | None:
+        steps = getattr(self.facts, "steps", None)
+        return None if steps is None else int(steps[hit])
+
+
+def record(decision: Decision, event: Event | None) -> None:
+    """Write down one decision. `event` is None for metrics, whose event is made when one fires."""
+    # The rule may have been deleted since it was asked; the lock keeps it until this is written.
+    rows = Automation.objects.select_for_update(of=("self",)).filter(pk=decision.automation.pk)
+    if not rows.exists():
+        return
+    if _is_muted(decision):
+        _hold_back(decision, decision.hits, key=f"muted:{_muted_until(decision)}", reason=_muted(decision))
+    elif not decision.event_type.limited:
+        _fire(decision, event, hit=decision.hits[0])
+    elif decision.automation.period == 0:
+        _fire_every(decision, event)
+    else:
+        _fire_once(decision, event)
+
+
+def _is_muted(decision: Decision) -> bool:
+    until = decision.automation.muted_until
+    return decision.automation.mode == Mode.MUTED and (until is None or decision.change.received_at < until)
+
+
+def _muted_until(decision: Decision) -> str:
+    until = decision.automation.muted_until
+    return until.isoformat() if until else "–"
+
+
+def _muted(decision: Decision) -> Reason:
+    return Reason("muted", {"until": _muted_until(decision)})
+
+
+def _fire_every(decision: Decision, event: Event | None) -> None:
+    for hit in decision.hits[:MAX_PER_BATCH]:
+        _fire(decision, event, hit=hit)
+    if rest := decision.hits[MAX_PER_BATCH:]:
+        key = f"capped:{decision.event_type.dedup_key(decision.change, 0)}"
+        _hold_back(decision, rest, key=key, reason=Reason("capped", {"cap": MAX_PER_BATCH}))
+
+
+def _fire_once(decision: Decision, event: Event | None) -> None:
+    """Once per run and period: the first hit fires if the period is over, all others are counted."""
+    rest = decision.hits
+    if _take_limit(decision):
+        _fire(decision, event, hit=rest[0])
+        rest = rest[1:]
+    if rest:
+        fired_at = _limit(decision).fired_at
+        period = decision.automation.period
+        data = {"fired_at": fired_at.isoformat(timespec="seconds")}
+        reason = Reason("limited_once", data)
+        if period is not None:
+            reason = Reason("limited", {**data, "period": str(timedelta(seconds=period))})
+        _hold_back(decision, rest, key=f"limited:{fired_at.isoformat()}", reason=reason)
+
+
+def _take_limit(decision: Decision) -> bool:
+    """True for exactly one of any number of racing decisions: the database counts the rows changed."""
+    now: datetime = decision.change.received_at
+    limit = _limit(decision)
+    if limit.fired_at == _NEVER:
+        condition = {"fired_at": _NEVER}
+    elif decision.automation.period is None:
+        return False
+    else:
+        condition = {"fired_at__lte": _minus(now, decision.automation.period)}
+    return RunLimit.objects.filter(pk=limit.pk, **condition).update(fired_at=now) == 1
+
+
+_NEVER = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _minus(moment: datetime, seconds: int) -> datetime:
+    try:
+        return moment - timedelta(seconds=seconds)
+    except OverflowError:
+        return _NEVER
+
+
+def _limit(decision: Decision) -> RunLimit:
+    """The limit's row of this automation and run, locked."""
+    status = decision.event_type.limit_bucket(decision.facts) if decision.automation.per_status else ""
+    identity = {"automation": decision.automation, "run": decision.change.run, "status": status}
+    RunLimit.objects.bulk_create([RunLimit(**identity, fired_at=_NEVER)], ignore_conflicts=True)
+    return RunLimit.objects.select_for_update().get(**identity)
+
+
+def _fire(decision: Decision, event: Event | None, *, hit: int) -> None:
+    """One execution and its deliveries; deciding the same thing again changes nothing."""
+    dedup_key = decision.event_type.dedup_key(decision.change, hit)
+    if Execution.objects.filter(automation=decision.automation, dedup_key=dedup_key).exists():
+        return
+    event = event or _metric_event(decision, hit)
+    now = clock.now()
+    shadow = decision.automation.mode == Mode.SHADOW
+    actions = [] if shadow else _actions(decision.automation)
+    state = ExecutionState.SHADOW if shadow else ExecutionState.PENDING
+    execution = _execution(
+        decision,
+        dedup_key=dedup_key,
+        state=state if actions or shadow else ExecutionState.FINISHED,
+        explanation=decision.event_type.describe(decision.config, decision.facts, hit).as_json(),
+        event=event,
+        now=now,
+    )
+    if execution.state != ExecutionState.PENDING:
+        execution.finished_at = now
+    execution.save(force_insert=True)
+    deliveries = [_delivery(execution, action, event, now=now) for action in actions]
+    Delivery.objects.bulk_create(deliveries)
+    for integration_id in {delivery.integration_id for delivery in deliveries}:
+        transaction.on_commit(lambda pk=integration_id: doorbell.ring_drain(pk), robust=True)  # type: ignore[misc]
+
+
+def _actions(automation: Automation) -> list[Action]:
+    return list(Action.objects.filter(automation=automation).select_related("integration").order_by("position"))
+
+
+def _metric_event(decision: Decision, hit: int) -> Event:
+    batch: MetricBatch = decision.change
+    data = {
+        **outbox.run_data(batch.run, batch),
+        **decision.event_type.event_data(decision.config, decision.facts, hit),
+    }
+    event = outbox.run_event(batch.run, type=decision.event_type.key, data=data)
+    event.received_at = batch.received_at
+    event.decided_at = clock.now()
+    return outbox.publish(event)
+
+
+def _execution(  # noqa: PLR0913  (the columns of the row)
+    decision: Decision,
+    *,
+    dedup_key: str,
+    state: ExecutionState,
+    explanation: dict[str, Any],
+    event: Event | None,
+    now: datetime,
+) -> Execution:
+    run = getattr(decision.change, "run", None)
+    team = event.team if event else run.project.team if run else None
+    return Execution(
+        automation=decision.automation,
+        automation_name=decision.automation.name,
+        event_type=decision.event_type.key,
+        event=event,
+        dedup_key=dedup_key,
+        state=state,
+        explanation=explanation,
+        organization=event.organization if event else team.organization if team else None,
+        team=team,
+        registry=event.registry if event else None,
+        run=run,
+        version=event.version if event else None,
+        created_at=now,
+    )
+
+
+def _delivery(execution: Execution, action: Action, event: Event, *, now: datetime) -> Delivery:
+    """The message, rendered once: what every attempt sends."""
+    integration = action.integration
+    held = integration is not None and not integration.healthy
+    body = ACTIONS[action.type].render(action, template_values(execution, event))
+    return Delivery(
+        execution=execution,
+        action=action,
+        integration=integration,
+        type=action.type,
+        body=body,
+        state=DeliveryState.HELD if held else DeliveryState.PENDING,
+        created_at=now,
+        next_at=now,
+    )
+
+
+def template_values(execution: Execution, event: Event) -> Mapping[str, Any]:
+    """The value of every template variable; a variable that does not apply has none."""
+    return {
+        **event.data,
+        "automation_name": execution.automation_name,
+        "event_type": execution.event_type,
+        "event_id": event.pk,
+        "sequence": event.sequence,
+    }
+
+
+def _hold_back(decision: Decision, hits: Any, *, key: str, reason: Reason) -> None:
+    """Count matches that did not fire in one skipped execution, with first and last step (R52)."""
+    run = getattr(decision.change, "run", None)
+    subject = f"run:{run.pk}" if run else f"change:{decision.change.pk}"
+    dedup_key = f"skipped:{subject}:{key}"
+    known = Execution.objects.select_for_update().filter(
+        automation=decision.automation, dedup_key=dedup_key
+    )
+    execution = known.first()
+    count = len(hits)
+    data = {**reason.data, "count": count, "last_step": decision.step(hits[-1])}
+    if execution is None:
+        data["first_step"] = decision.step(hits[0])
+        execution = _execution(
+            decision,
+            dedup_key=dedup_key,
+            state=ExecutionState.SKIPPED,
+            explanation=Reason(reason.code, data).as_json(),
+            event=decision.change if isinstance(decision.change, Event) else None,
+            now=clock.now(),
+        )
+        execution.count = count
+        execution.finished_at = execution.created_at
+        execution.save(force_insert=True)
+        return
+    data = {**execution.explanation["data"], **data, "count": execution.count + count}
+    known.update(count=F("count") + count, explanation={"code": reason.code, "data": data})

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from automations.models.rules import Action, Automation
+from automations.models.targets import Integration
+from registry.models import ArtifactVersion, Collection, Registry
+from runs.models import Organization, Project, Run, Team
+from runs.names import NAME_LENGTH
+
+
+class Feed(models.Model):
+    """The last number given out in an organization's feed; its row is locked last of all locks."""
+
+    organization = models.OneToOneField(Organization, models.CASCADE, primary_key=True, related_name="+")
+    head = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.organization_id}: {self.head}"
+
+
+class Event(models.Model):
+    """Something observed, written in the transaction of the change itself.
+
+    `data` holds what must be read as of then: names, ids, labels, and in `scopes` every scope the event
+    belongs to ("project:3"). The links beside it may become null; `data` survives them. `decided_at`
+    null means that it waits; events of a run wait in its lane, in order, the others by themselves.
+    """
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="events")
+    sequence = models.BigIntegerField(_("number"))
+    type = models.CharField(_("event"), max_length=64)
+    # The change row it came from ("artifact:41"), null for a decision about metrics.
+    origin = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+")
+    project = models.ForeignKey(Project, models.SET_NULL, null=True, related_name="+")
+    registry = models.ForeignKey(Registry, models.SET_NULL, null=True, related_name="+")
+    collection = models.ForeignKey(Collection, models.SET_NULL, null=True, related_name="events")
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="events")
+    version = models.ForeignKey(ArtifactVersion, models.SET_NULL, null=True, related_name="events")
+    data = models.JSONField(default=dict)
+    received_at = models.DateTimeField(_("accepted"))
+    decided_at = models.DateTimeField(_("decided"), null=True)
+    ring_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "sequence"], name="event_numbered_in_feed")
+        ]
+        indexes = [
+            models.Index(fields=["ring_at"], condition=Q(decided_at__isnull=True), name="event_that_waits")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} #{self.sequence}"
+
+
+class ExecutionState(models.TextChoices):
+    PENDING = "pending", _("Pending")
+    FINISHED = "finished", _("Finished")
+    FAILED = "failed", _("Failed")
+    SKIPPED = "skipped", _("Skipped")
+    SHADOW = "shadow", _("Shadow")
+
+
+class Execution(models.Model):
+    """One decision to fire, or the matches that the daily limit held back.
+
+    `(automation, dedup_key)` is unique: whoever decides the same thing a second time changes nothing.
+    Names are copied, so that the row still speaks when what it names is gone.
+    """
+
+    automation = models.ForeignKey(
+        Automation,
+        models.SET_NULL,
+        null=True,
+        related_name="executions",
+        verbose_name=_("automation"),
+    )
+    automation_name = models.CharField(_("automation"), max_length=NAME_LENGTH)
+    event_type = models.CharField(_("event"), max_length=64)
+    event = models.ForeignKey(
+        Event, models.SET_NULL, null=True, related_name="executions", verbose_name=_("event")
+    )
+    dedup_key = models.CharField(max_length=NAME_LENGTH, editable=False)
+    state = models.CharField(_("state"), max_length=16, choices=ExecutionState.choices)
+    # {"code": …, "data": {…}}: the sentence is rendered for the reader.
+    explanation = models.JSONField(_("why"), default=dict)
+    count = models.PositiveIntegerField(_("matches"), default=1)
+    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, related_name="+")
+    team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+")
+    registry = models.ForeignKey(Registry, models.SET_NULL, null=True, related_name="+")
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="executions", verbose_name=_("run"))
+    version = models.ForeignKey(
+        ArtifactVersion, models.SET_NULL, null=True, related_name="executions", verbose_name=_("version")
+    )
+    created_at = models.DateTimeField(_("decided"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["automation", "dedup_key"], name="decided_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=ExecutionState.values), name="execution_state_known"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["team", "-id"], name="execution_newest_in_team"),
+            models.Index(fields=["registry", "-id"], name="execution_newest_in_registry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.automation_name} ({self.get_state_display()})"
+
+
+class RunLimit(models.Model):
+    """When an automation last fired for a run (R52); the row is the lock of that decision.
+
+    `status` is "" unless the automation counts each status alone.
+    """
+
+    automation = models.ForeignKey(Automation, models.CASCADE, related_name="+")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="+")
+    status = models.CharField(max_length=16, blank=True)
+    fired_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["automation", "run", "status"], name="limit_once_per_run")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.automation_id} on {self.run_id}: {self.fired_at:%Y-%m-%d %H:%M:%S}"
+
+
+class DeliveryState(models.TextChoices):
+    PENDING = "pending", _("Pending")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    HELD = "held", _("Held: its integration is disabled")
+
+
+def _new_webhook_id() -> str:
+    return f"msg_{uuid.uuid4().hex}"
+
+
+class Delivery(models.Model):
+    """One message that must arrive. `webhook_id` and `body` are fixed when it is decided.
+
+    It waits while `state` is pending and `next_at` has come. A sender claims it by writing its own
+    `lease`; results are written only where the lease is still that sender's.
+    """
+
+    execution = models.ForeignKey(
+        Execution, models.CASCADE, related_name="deliveries", verbose_name=_("execution")
+    )
+    action = models.ForeignKey(Action, models.SET_NULL, null=True, related_name="+")
+    integration = models.ForeignKey(
+        Integration,
+        models.SET_NULL,
+        null=True,
+        related_name="deliveries",
+        verbose_name=_("integration"),
+    )
+    type = models.CharField(_("action"), max_length=64)
+    webhook_id = models.CharField(_("webhook id"), max_length=64, unique=True, default=_new_webhook_id)
+    body = models.TextField(_("body"))
+    state = models.CharField(
+        _("state"), max_length=16, choices=DeliveryState.choices, default=DeliveryState.PENDING
+    )
+    attempt_count = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    # How many attempts of the present round were made: a redelivery begins a new round.
+    tries = models.PositiveSmallIntegerField(default=0)
+    next_at = models.DateTimeField(_("next attempt"), null=True)
+    lease = models.UUIDField(null=True, editable=False)
+    created_at = models.DateTimeField(_("decided"))
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        verbose_name_plural = _("deliveries")
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=DeliveryState.values), name="delivery_state_known")
+        ]
+        indexes = [
+            models.Index(
+                fields=["integration", "next_at"], condition=Q(state="pending"), name="delivery_that_waits"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.webhook_id
+
+
+class Attempt(models.Model):
+    """One try: what was sent (secrets redacted), what came back (first 16 kB), how long it took."""
+
+    delivery = models.ForeignKey(
+        Delivery, models.CASCADE, related_name="attempts", verbose_name=_("delivery")
+    )
+    number = models.PositiveSmallIntegerField(_("number"))
+    started_at = models.DateTimeField(_("started"))
+    duration = models.FloatField(_("duration in seconds"))
+    request = models.JSONField(_("request"), default=dict)
+    status_code = models.PositiveSmallIntegerField(_("status"), null=True)
+    response = models.TextField(_("response"), blank=True)
+    error = models.TextField(_("error"), blank=True)
+
+    class Meta:
+        ordering = ["delivery", "number"]
+        constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="attempt_numbered")]
+
+    def __str__(self) -> str:
+        return f"#{self.number}: {self.status_code or self.error}"

@@ -1,0 +1,194 @@
+"""Write verbs for automations: the one place where a rule is validated, armed and made known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from automations.access import Scope
+from automations.actions.base import ACTIONS
+from automations.events.base import EVENTS
+from automations.models import Action, Automation, Integration, Mode, ScopeType
+from registry.models import Collection
+from runs import clock
+from runs.models import Project, Team
+from runs.services.saving import save_named
+
+
+@dataclass(slots=True)
+class ActionDraft:
+    type: str
+    integration: Integration | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def check_event(event_type: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The complete condition. Raises `ValidationError` by field."""
+    try:
+        found = EVENTS.find(event_type)
+    except ValidationError as error:
+        raise ValidationError({"type": error.messages}) from error
+    return found.config_form.parse(config)
+
+
+def check_action(draft: ActionDraft, event_type: str, *, team: Team | None = None) -> ActionDraft:
+    """The complete action. Raises `ValidationError` by field.
+
+    A rule inside one team sends to that team's integrations only.
+    """
+    try:
+        action_type = ACTIONS.find(draft.type)
+    except ValidationError as error:
+        raise ValidationError({"type": error.messages}) from error
+    integration = draft.integration
+    if action_type.integration_form is None and integration is not None:
+        raise ValidationError({"integration": _("This action needs no integration.")})
+    if action_type.integration_form is not None and (
+        integration is None or integration.type != action_type.key
+    ):
+        raise ValidationError(
+            {"integration": _("Choose an integration of type “%(type)s”.") % {"type": action_type.key}}
+        )
+    if integration is not None and team is not None and integration.team_id != team.pk:
+        raise ValidationError({"integration": _("Choose an integration of team %(team)s.") % {"team": team}})
+    config = action_type.config_form.parse(draft.config)
+    action_type.check(config, _variables(event_type, integration))
+    return ActionDraft(draft.type, integration, config)
+
+
+def _variables(event_type: str, integration: Integration | None) -> list[str]:
+    names = list(EVENTS[event_type].all_variables())
+    if integration is not None:
+        names += [s.name for s in (integration.access_token, integration.signing_secret) if s]
+    return names
+
+
+@transaction.atomic
+def save_automation(
+    automation: Automation,
+    *,
+    scope: Scope,
+    actions: Sequence[ActionDraft] | None = None,
+) -> Automation:
+    """Validate and save a rule, with its actions when they are given (they replace the former ones).
+
+    A rule is armed anew when it is created, enabled, or its condition or scope is edited: it sees changes
+    accepted since then. Raises `ValidationError` by field (`event`, `actions`), `Conflict` for a name that
+    its scope has already.
+    """
+    before = Automation.objects.filter(pk=automation.pk).first() if automation.pk else None
+    _place(automation, scope)
+    automation.config = _checked(automation)
+    automation.routing_key = EVENTS[automation.event_type].routing_key(automation.config)
+    if automation.mode != Mode.MUTED:
+        automation.muted_until = None
+    if before is None or _rearmed(before, automation):
+        automation.armed_at = clock.now()
+    save_named(automation)
+    if actions is not None:
+        _replace_actions(automation, actions)
+    elif before is not None and before.event_type != automation.event_type:
+        _recheck_actions(automation)
+    for changed in {row.scope_key: row.scope for row in (before, automation) if row}.values():
+        bump_epoch(changed)
+    return automation
+
+
+def _place(automation: Automation, scope: models.Model) -> None:
+    for scope_type in ScopeType:
+        is_this = scope._meta.model_name == scope_type.value
+        setattr(automation, scope_type.value, scope if is_this else None)
+        if is_this:
+            automation.scope_type = scope_type
+    automation.scope_key = f"{automation.scope_type}:{scope.pk}"
+
+
+def _checked(automation: Automation) -> dict[str, Any]:
+    try:
+        config = check_event(automation.event_type, automation.config)
+    except ValidationError as error:
+        raise ValidationError({"event": [_as_nested(error)]}) from error
+    if automation.scope_type not in EVENTS[automation.event_type].scopes:
+        raise ValidationError(
+            {
+                "scope": _("“%(event)s” cannot be watched in a %(scope)s.")
+                % {
+                    "event": EVENTS[automation.event_type].label,
+                    "scope": automation.get_scope_type_display(),
+                }
+            }
+        )
+    return config
+
+
+def _rearmed(before: Automation, now: Automation) -> bool:
+    enabled = before.mode == Mode.DISABLED != now.mode
+    watched = ("event_type", "config", "scope_key")
+    return enabled or any(getattr(before, name) != getattr(now, name) for name in watched)
+
+
+def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> None:
+    checked = []
+    for position, draft in enumerate(drafts):
+        try:
+            checked.append(check_action(draft, automation.event_type, team=_team_of(automation.scope)))
+        except ValidationError as error:
+            raise ValidationError({"actions": [f"{position}: {_as_nested(error)}"]}) from error
+    automation.actions.all().delete()
+    Action.objects.bulk_create(
+        Action(
+            automation=automation,
+            position=position,
+            type=draft.type,
+            integration=draft.integration,
+            config=draft.config,
+        )
+        for position, draft in enumerate(checked)
+    )
+
+
+def _team_of(scope: Scope) -> Team | None:
+    """The team that a scope lies in; registries and organizations are shared by many."""
+    if isinstance(scope, Team):
+        return scope
+    project = scope.project if isinstance(scope, Collection) else scope
+    return project.team if isinstance(project, Project) else None
+
+
+def _recheck_actions(automation: Automation) -> None:
+    """Another event has other variables: what the actions name must exist there too."""
+    drafts = [ActionDraft(row.type, row.integration, row.config) for row in automation.actions.all()]
+    _replace_actions(automation, drafts)
+
+
+def _as_nested(error: ValidationError) -> str:
+    found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+    return " ".join(f"{name}: {' '.join(texts)}" if name else " ".join(texts) for name, texts in found.items())
+
+
+@transaction.atomic
+def set_mode(automation: Automation, mode: Mode) -> Automation:
+    """Enable, disable or shadow a rule."""
+    automation.mode = mode
+    return save_automation(automation, scope=automation.scope)
+
+
+@transaction.atomic
+def delete_automation(automation: Automation) -> None:
+    """Delete the rule; its history stays."""
+    scope = automation.scope
+    automation.delete()
+    bump_epoch(scope)
+
+
+def bump_epoch(scope: Scope) -> None:
+    """Make every cache of this scope's rules stale, in the transaction of the change."""
+    if isinstance(scope, Collection):
+        return  # rules of collections are looked up, not cached
+    type(scope).objects.filter(pk=scope.pk).update(rules_epoch=F("rules_epoch") + 1)

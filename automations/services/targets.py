@@ -1,0 +1,142 @@
+"""Write verbs for secrets, integrations and inboxes."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import ProtectedError
+from django.utils.translation import gettext as _
+
+from automations import doorbell, vault
+from automations.actions import signing
+from automations.actions.base import ACTIONS
+from automations.models import Delivery, DeliveryState, Inbox, InboxRequest, Integration, Secret
+from runs import clock
+from runs.errors import Conflict
+from runs.names import validate_text
+from runs.services.saving import save_named
+
+# So many requests an inbox keeps.
+INBOX_KEEPS = 50
+
+
+def save_secret(secret: Secret, *, value: str | None) -> Secret:
+    """Store or replace a secret's value; without one, the value stays."""
+    if value is not None:
+        _check_secret_value(value)
+        secret.ciphertext = vault.encrypt(value)
+    if not secret.ciphertext:
+        raise ValidationError({"value": _("A secret needs a value.")})
+    return save_named(secret)
+
+
+def _check_secret_value(value: str) -> None:
+    if not value or len(value) > 10_000:
+        raise ValidationError({"value": _("A secret has 1 to 10,000 characters.")})
+    try:
+        validate_text(value)
+        signing.validate_secret(value)
+    except ValidationError as error:
+        raise ValidationError({"value": error.messages}) from error
+    except ValueError as error:
+        raise ValidationError({"value": f"{error}."}) from error
+
+
+def save_integration(integration: Integration, *, url: str | None = None) -> Integration:
+    """Store an integration; without `url` its address stays. Raises `ValidationError` by field."""
+    form = _integration_form(integration)
+    if url is not None:
+        cleaned = form.parse({"url": url})
+        integration.url_ciphertext = vault.encrypt(cleaned["url"])
+        integration.host = urlsplit(cleaned["url"]).netloc.rpartition("@")[2][:250]
+    elif not integration.url_ciphertext:
+        raise ValidationError({"url": _("An integration of this type needs a URL.")})
+    _check_secrets(integration)
+    return save_named(integration)
+
+
+def _integration_form(integration: Integration) -> Any:
+    try:
+        form = ACTIONS.find(integration.type).integration_form
+    except ValidationError as error:
+        raise ValidationError({"type": error.messages}) from error
+    if form is None:
+        raise ValidationError({"type": _("This action needs no integration.")})
+    return form
+
+
+def _check_secrets(integration: Integration) -> None:
+    for field in ("access_token", "signing_secret", "signing_secret_previous"):
+        secret: Secret | None = getattr(integration, field)
+        if secret is not None and secret.team_id != integration.team_id:
+            raise ValidationError({field: _("This secret belongs to another team.")})
+    token = integration.access_token
+    if token is not None and not _is_header_value(vault.decrypt(token.ciphertext)):
+        raise ValidationError({"access_token": _("An access token is one line of ASCII.")})
+
+
+def _is_header_value(value: str) -> bool:
+    return value.isascii() and value.isprintable()
+
+
+@transaction.atomic
+def set_integration_enabled(integration: Integration, *, enabled: bool, reason: str = "") -> Integration:
+    """Disable (new deliveries are held) or enable again (what was held is sent)."""
+    integration.disabled_at = None if enabled else clock.now()
+    integration.disabled_reason = "" if enabled else reason[:250]
+    integration.save(update_fields=["disabled_at", "disabled_reason"])
+    if enabled:
+        held = Delivery.objects.filter(integration=integration, state=DeliveryState.HELD)
+        held.update(state=DeliveryState.PENDING, next_at=clock.now())
+        transaction.on_commit(lambda: doorbell.ring_drain(integration.pk), robust=True)
+    return integration
+
+
+def delete_target(target: Secret | Integration | Inbox) -> None:
+    """Delete a secret or an integration that nothing uses. Raises `Conflict` when something does."""
+    try:
+        with transaction.atomic():
+            target.delete()
+    except ProtectedError as error:
+        users = ", ".join(sorted(str(user) for user in error.protected_objects))
+        raise Conflict({"id": _("It is in use by: %(users)s.") % {"users": users}}) from error
+
+
+def save_inbox(inbox: Inbox) -> Inbox:
+    return save_named(inbox)
+
+
+@transaction.atomic
+def receive(inbox: Inbox, *, headers: dict[str, str], body: bytes) -> InboxRequest:
+    """Keep a request that came in, with the verdict on its signature; the oldest make room."""
+    now = clock.now()
+    verdict = signing.verify(
+        headers, body, secrets=_signing_secrets(inbox), tolerance_seconds=300, now=now.timestamp()
+    )
+    request = InboxRequest.objects.create(
+        inbox=inbox,
+        received_at=now,
+        headers=headers,
+        body=body.decode(errors="replace").replace("\x00", "\ufffd"),
+        verdict=verdict,
+    )
+    kept = inbox.requests.order_by("-pk").values("pk")[:INBOX_KEEPS]
+    inbox.requests.exclude(pk__in=[row["pk"] for row in kept]).delete()
+    return request
+
+
+def _signing_secrets(inbox: Inbox) -> list[str]:
+    """The signing secrets of the team's integrations that point at this inbox."""
+    mine = Integration.objects.filter(team=inbox.team_id, type="webhook").select_related(
+        "signing_secret", "signing_secret_previous"
+    )
+    return [
+        vault.decrypt(secret.ciphertext)
+        for integration in mine
+        if vault.decrypt(integration.url_ciphertext) == inbox.url
+        for secret in (integration.signing_secret, integration.signing_secret_previous)
+        if secret
+    ]

@@ -1,0 +1,27 @@
+"""Celery tasks. Each takes an id, looks at the row, and does nothing when there is nothing to do."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from automations import delivery, evaluation, sweep as sweeping
+
+
+@shared_task(ignore_result=True)
+def evaluate_lane(run_id: int) -> None:
+    evaluation.evaluate_lane(run_id)
+
+
+@shared_task(ignore_result=True)
+def evaluate_event(event_id: int) -> None:
+    evaluation.evaluate_event(event_id)
+
+
+@shared_task(ignore_result=True)
+def drain(integration_id: int | None) -> None:
+    delivery.drain(integration_id)
+
+
+@shared_task(ignore_result=True)
+def sweep() -> None:
+    sweeping.sweep()

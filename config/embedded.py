@@ -1,0 +1,369 @@
+"""Everything that `manage.py up` runs in its one process: web server, Celery workers and beat.
+
+Nothing here is the only copy of anything: what is cut off in the middle is a row that still waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import ipaddress
+import logging
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from celery import Celery, signals
+from celery.beat import EmbeddedService
+from celery.worker import WorkController
+from django.conf import settings
+from django.db import close_old_connections
+from django.db.models import F
+from django.urls import get_resolver
+from waitress import wasyncore
+from waitress.server import create_server
+
+from automations.actions.targets import parse_cidrs
+from automations.models import Delivery, DeliveryState, Event
+from config import env
+from runs import clock
+from runs.models import Lane
+
+WEB_THREADS = 8
+# Queue and number of threads: a slow receiver holds up deliveries, and never a decision.
+POOLS = {"decide": 3, "deliver": 8}
+# Seconds that requests and tasks in flight have to end by themselves.
+STOP_WITHIN = 5.0
+
+
+class Refused(Exception):
+    """Why Tripline does not start: one sentence that says what to do."""
+
+
+# --- The data directory ---------------------------------------------------------------------------
+
+
+def lock_data_directory(directory: Path) -> TextIO:
+    """Take `directory` (made when it is missing) for this process, as long as the result is kept.
+
+    The kernel lets go of the lock when the process ends, however it ends. Raises `Refused`.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (directory / "up.lock").open("a+", encoding="ascii")
+    except OSError as error:
+        raise Refused(f"The data directory {directory} cannot be written: {error.strerror}.") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read()
+        file.close()
+        raise Refused(
+            f"Tripline runs already on the data directory {directory} (process {holder}). "
+            "Stop that one, or give this one a directory of its own with TRIPLINE_DATA_DIR."
+        ) from error
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def spool_into(directory: Path) -> None:
+    """Have bodies of requests wait there, on the disk they are meant for, unless TMPDIR says otherwise.
+
+    The usual place is often small, or memory; a model file is not. The files have no names, so a
+    killed process leaves none behind.
+    """
+    if "TMPDIR" not in os.environ:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(directory)
+
+
+# --- The address ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server can be reached from this machine."""
+
+    host: str
+    port: int
+    is_loopback: bool
+    # Bound to every interface: other machines reach it by names that we cannot know.
+    is_everywhere: bool
+
+    @property
+    def authority_host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.authority_host}:{self.port}"
+
+
+def listen(host: str, port: int) -> tuple[socket.socket, Address]:
+    """Listen on `host` and `port` (0: any free one); clients wait until somebody accepts them.
+
+    Raises `Refused`.
+    """
+    if not 0 <= port <= 65535:
+        raise Refused(f"There is no port {port}; choose one from 1 to 65535 with --port (0: any free one).")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise Refused(f"The host {host!r} is unknown here; give a name or address with --host.") from error
+    # IPv4 first: "localhost" is often both, and most clients try 127.0.0.1.
+    family, kind, protocol, _name, place = min(found, key=lambda each: each[0] != socket.AF_INET)
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise Refused(_why_not(error, host, port)) from error
+    return listener, _address(host, listener)
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"Port {port} of {host} is in use; stop what uses it, or choose another with --port."
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is no address of this machine; give one that is with --host."
+        case errno.EACCES:
+            return f"This account may not listen on port {port}; choose one from 1024 on with --port."
+        case _:
+            return f"Cannot listen on port {port} of {host}: {error.strerror}."
+
+
+def _address(host: str, listener: socket.socket) -> Address:
+    bound, port = listener.getsockname()[:2]
+    ip = ipaddress.ip_address(bound.partition("%")[0])
+    reachable = ("::1" if ip.version == 6 else "127.0.0.1") if ip.is_unspecified else host
+    return Address(reachable, port, is_loopback=ip.is_loopback, is_everywhere=ip.is_unspecified)
+
+
+def adopt(address: Address) -> None:
+    """Put the served address into the settings.
+
+    The one place where settings change after they were read: only now is the address known, and nothing
+    that uses it is loaded yet.
+    """
+    settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, address.authority_host]
+    url = address.url
+    if address.is_everywhere:
+        name = socket.gethostname()
+        settings.ALLOWED_HOSTS.append(name)
+        url = f"http://{name}:{address.port}"
+    if not env.text("TRIPLINE_BASE_URL"):
+        settings.TRIPLINE_BASE_URL = url
+        settings.CSRF_TRUSTED_ORIGINS = [url]
+    # Set to nothing is an answer too: no private target at all.
+    unsaid = "TRIPLINE_ALLOW_PRIVATE_TARGETS" not in os.environ
+    if unsaid and settings.TRIPLINE_EMBEDDED and address.is_loopback:
+        settings.TRIPLINE_ALLOW_PRIVATE_TARGETS = parse_cidrs("127.0.0.0/8,::1/128")
+
+
+# --- Web ------------------------------------------------------------------------------------------
+
+
+class Web:
+    """Waitress in a thread. `on_end` is called when the thread ends, whyever."""
+
+    def __init__(self, listener: socket.socket, on_end: Callable[[], None]) -> None:
+        from config.wsgi import application
+
+        # Imports every view, so that the first visitor does not wait for it.
+        assert get_resolver().url_patterns is not None
+        self._sockets: dict[int, Any] = {}
+        self._server = create_server(
+            application, map=self._sockets, sockets=[listener], **_waitress_options()
+        )
+        self._stopping = threading.Event()
+        self._thread = _thread("web", self._serve, on_end)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept nobody new, and return; `join` waits for those who are being served."""
+        self._stopping.set()
+        self._server.pull_trigger()
+
+    def join(self, deadline: float) -> bool:
+        return _join(self._thread, deadline)
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            self._turn(timeout=1.0)
+        # Not server.close(): that takes away what answers in progress are signalled with.
+        wasyncore.dispatcher.close(self._server)
+        while self._is_busy():
+            self._turn(timeout=0.05)
+        self._server.task_dispatcher.shutdown(timeout=0.5)
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
+
+    def _is_busy(self) -> bool:
+        channels = list(self._server.active_channels.values())
+        return any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+
+def _waitress_options() -> dict[str, Any]:
+    options = {
+        "threads": WEB_THREADS,
+        "ident": None,
+        "asyncore_use_poll": True,
+        "connection_limit": 1000,
+        # Artifact files come through here; other bodies are bounded by config.middleware.
+        "max_request_body_size": 1 << 40,
+    }
+    if settings.SECURE_PROXY_SSL_HEADER:
+        # Served behind something that speaks TLS; Django believes the same header.
+        options |= {"trusted_proxy": "*", "trusted_proxy_headers": {"x-forwarded-proto"}}
+    return options
+
+
+# --- Deciding and delivering ----------------------------------------------------------------------
+
+
+class Worker:
+    """A Celery worker for one queue, with a pool of threads. `on_end` is called when it ends, whyever."""
+
+    def __init__(self, queue: str, threads: int, on_end: Callable[[], None]) -> None:
+        self._controller = WorkController(
+            # An application of its own: it is the application that remembers which queues are read.
+            app=_celery_app(queue),
+            hostname=f"{queue}@{socket.gethostname()}",
+            queues=[queue],
+            pool="threads",
+            concurrency=threads,
+            without_mingle=True,
+            without_gossip=True,
+            without_heartbeat=True,
+        )
+        self._starting = _thread(queue, self._controller.start, on_end)
+        self._stopping = _thread(f"stop-{queue}", self._controller.stop)
+
+    def start(self) -> None:
+        self._starting.start()
+
+    def stop(self) -> None:
+        """Take no more tasks, and return; `join` waits for those that are being done."""
+        self._stopping.start()
+
+    def join(self, deadline: float) -> bool:
+        return _join(self._stopping, deadline)
+
+
+def _celery_app(queue: str) -> Celery:
+    # Without the fixup for Django, which closes the thread's database connection around every task.
+    app = Celery(f"tripline-{queue}", set_as_current=False, fixups=[])
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+    app.conf.update(worker_enable_remote_control=False, imports=["automations.tasks"])
+    return app
+
+
+class Beat:
+    """Celery's beat in a thread, its schedule in memory."""
+
+    def __init__(self, app: Celery) -> None:
+        self._service = EmbeddedService(app, thread=True, scheduler_cls=settings.CELERY_BEAT_SCHEDULER)
+
+    def start(self) -> None:
+        self._service.start()
+
+    def stop(self) -> None:
+        self._service.service.stop()
+
+    def join(self, deadline: float) -> bool:
+        return _join(self._service, deadline)
+
+
+def _between_tasks(**_signal: Any) -> None:
+    close_old_connections()
+
+
+def take_over() -> None:
+    """Make due at once what a killed process had in hand, instead of when its leases run out.
+
+    Only while nobody else works on this database: the embedded default, with the directory locked.
+    """
+    now = clock.now()
+    Lane.objects.filter(cursor__lt=F("head"), ring_at__gt=now).update(ring_at=now)
+    Event.objects.filter(decided_at=None, ring_at__gt=now).update(ring_at=now)
+    leased = Delivery.objects.filter(state=DeliveryState.PENDING, lease__isnull=False)
+    leased.update(lease=None, next_at=now)
+
+
+# --- All of it ------------------------------------------------------------------------------------
+
+
+class Server:
+    """Web, workers and beat, started and stopped together."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        from config.celery import app
+
+        self._ended = threading.Event()
+        _quieten()
+        signals.task_prerun.connect(_between_tasks)
+        signals.task_postrun.connect(_between_tasks)
+        workers = [Worker(queue, threads, self._ended.set) for queue, threads in POOLS.items()]
+        self._parts: Sequence[Web | Worker | Beat] = [*workers, Beat(app), Web(listener, self._ended.set)]
+
+    def start(self) -> Self:
+        from automations.sweep import sweep
+
+        for part in self._parts:
+            part.start()
+        if settings.TRIPLINE_EMBEDDED:
+            take_over()
+        sweep()
+        return self
+
+    def wait(self) -> None:
+        """Return when a part ended: nobody is left with half a server."""
+        self._ended.wait()
+
+    def end(self) -> None:
+        """Make `wait` return."""
+        self._ended.set()
+
+    def stop(self) -> bool:
+        """Let what is in flight end, `STOP_WITHIN` seconds at most; False when something did not."""
+        for part in reversed(self._parts):
+            part.stop()
+        deadline = time.monotonic() + STOP_WITHIN
+        return all([part.join(deadline) for part in self._parts])
+
+
+def _quieten() -> None:
+    # Says how many requests wait for a thread, at every request that does.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+
+
+def _thread(name: str, work: Callable[[], object], on_end: Callable[[], None] | None = None) -> threading.Thread:
+    def run() -> None:
+        try:
+            work()
+        finally:
+            if on_end:
+                on_end()
+
+    return threading.Thread(target=run, name=name, daemon=True)
+
+
+def _join(thread: threading.Thread, deadline: float) -> bool:
+    thread.join(max(0.0, deadline - time.monotonic()))
+    return not thread.is_alive()

@@ -1,0 +1,149 @@
+"""Typed reading of environment variables.
+
+Nonsense never raises here: it is collected in `problems` with the variable's name, and the system
+check `tripline.E001` refuses to start with it, so that everything that is wrong is said at once.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from cryptography.fernet import Fernet
+
+from automations.actions.targets import IPNetwork, parse_cidrs
+
+problems: list[str] = []
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, default).strip()
+
+
+def choice(name: str, default: str, options: tuple[str, ...]) -> str:
+    value = text(name) or default
+    if value in options:
+        return value
+    problems.append(f"{name} is {value!r}; it must be one of: {', '.join(options)}.")
+    return default
+
+
+def flag(name: str, *, default: bool) -> bool:
+    return choice(name, "1" if default else "0", ("0", "1")) == "1"
+
+
+def seconds(name: str, default: float, *, minimum: float = 0.0) -> float:
+    value = text(name)
+    if not value:
+        return default
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if minimum <= number < float("inf"):
+        return number
+    problems.append(f"{name} is {value!r}; it must be a number of seconds, at least {minimum:g}.")
+    return default
+
+
+def words(name: str) -> list[str]:
+    """Values separated by commas or spaces."""
+    return text(name).replace(",", " ").split()
+
+
+def networks(name: str) -> list[IPNetwork]:
+    """CIDR blocks, for instance `10.0.0.0/8,192.168.1.5/32`."""
+    try:
+        return parse_cidrs(text(name))
+    except ValueError as error:
+        problems.append(f"{name}: {error}.")
+        return []
+
+
+def base_url(name: str) -> str:
+    """An http(s) address without trailing slash, or "" when it is not set."""
+    value = text(name).rstrip("/")
+    if value:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            problems.append(f"{name} is {value!r}; it must look like https://tripline.example.com.")
+            return ""
+    return value
+
+
+def postgres(name: str) -> dict[str, object] | None:
+    """A Django database entry from `postgres://user:password@host:port/name`, or None when not set."""
+    value = text(name)
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        problems.append(f"{name} cannot be read: {error}.")
+        return None
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+        problems.append(f"{name} must look like postgres://user:password@host:5432/name.")
+        return None
+    options = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    host = options.pop("host", None) or parts.hostname or ""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(host),
+        "PORT": str(port or ""),
+        "OPTIONS": {key: unquote(option) for key, option in options.items()},
+    }
+
+
+def redis_url(name: str) -> str:
+    value = text(name)
+    if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        problems.append(f"{name} must look like redis://host:6379/0.")
+        return ""
+    return value
+
+
+def generated(path: Path, make: Callable[[], str]) -> str:
+    """The text in `path`, made at the first start and readable by its owner alone (mode 0600)."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(make())
+        # link() fails when another process was first: its key is the one to use.
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="utf-8").strip()
+
+
+def new_secret_key() -> str:
+    return secrets.token_urlsafe(50)
+
+
+def new_fernet_key() -> str:
+    return Fernet.generate_key().decode()
+
+
+def fernet_keys(name: str, fallback: Callable[[], str]) -> list[str]:
+    """Fernet keys: the first encrypts, all decrypt. `fallback` gives the only key when none is set."""
+    keys = words(name)
+    good: list[str] = []
+    for position, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            problems.append(f"{name}: key {position} is no Fernet key (32 bytes, URL-safe base64).")
+        else:
+            good.append(key)
+    return good if keys else [fallback()]

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+application = get_wsgi_application()
+
+from config.checks import refuse_nonsense  # noqa: E402  (needs the apps loaded above)
+
+refuse_nonsense()

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from typing import Any, BinaryIO, cast
+
+from django.db.models import Prefetch, QuerySet
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from registry import access
+from registry.api.collections import LABEL
+from registry.filtersets import VersionFilterSet
+from registry.models import ArtifactFile, ArtifactVersion, Collection, Membership, VersionState
+from registry.services import files, versions
+from runs import access as runs_access
+from runs.models import Role, Run
+from runs.rest import ScopedViewSet, StrictModelSerializer, VisibleField, not_found_unless, visible_or_404
+
+
+class FileSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = ArtifactFile
+        fields = ["path", "size", "digest"]
+        read_only_fields = fields
+
+
+class VersionSerializer(StrictModelSerializer):
+    collection = VisibleField(source="home", queryset=Collection.objects.all(), visible=access.collections)
+    run = VisibleField(queryset=Run.objects.all(), visible=runs_access.runs, required=False, allow_null=True)
+    metadata = serializers.DictField(required=False)
+    aliases = serializers.ListField(
+        child=serializers.CharField(max_length=128), required=False, write_only=True
+    )
+    tags = serializers.ListField(child=serializers.CharField(max_length=128), required=False, write_only=True)
+    state = serializers.ChoiceField(choices=VersionState.choices, required=False)
+    version = serializers.SerializerMethodField(help_text='"v0"; null until the version is committed.')
+    files = FileSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = ArtifactVersion
+        fields = [
+            "id",
+            "collection",
+            "run",
+            "digest",
+            "metadata",
+            "description",
+            "aliases",
+            "tags",
+            "version",
+            "size",
+            "state",
+            "files",
+            "created_at",
+        ]
+        read_only_fields = ["size", "created_at"]
+
+    @extend_schema_field({"type": ["string", "null"]})
+    def get_version(self, version: ArtifactVersion) -> str | None:
+        numbers = {m.collection_id: m.index for m in version.memberships.all()}
+        index = numbers.get(version.home_id)
+        return None if index is None else f"v{index}"
+
+    def to_representation(self, version: ArtifactVersion) -> dict[str, Any]:
+        aliases = [alias.name for alias in version.aliases.all() if alias.collection_id == version.home_id]
+        tags = [tag.name for tag in version.tags.all()]
+        return {**super().to_representation(version), "aliases": aliases, "tags": tags}
+
+
+class VersionChangeSerializer(StrictModelSerializer):
+    """What of a version can be changed: its words, not its content."""
+
+    metadata = serializers.DictField(required=False)
+
+    class Meta:
+        model = ArtifactVersion
+        fields = ["description", "metadata"]
+
+
+class StreamedBody(BaseParser):
+    """Leaves the body unread: it is streamed to the storage."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        return {}
+
+
+class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
+    queryset = ArtifactVersion.objects.all()
+    serializer_class = VersionSerializer
+    filterset_class = VersionFilterSet
+    ordering_fields = ["id", "created_at", "size"]
+
+    def visible(self) -> QuerySet[ArtifactVersion]:
+        found = access.versions(self.person).select_related("home__project__team", "home__registry")
+        numbers = Prefetch("memberships", queryset=Membership.objects.order_by("pk"))
+        return found.prefetch_related("files", "aliases", "tags", numbers)
+
+    def create(self, request: Request) -> Response:
+        """A new version (201), or the one with the same digest (200)."""
+        data = self.validated()
+        home: Collection = data.pop("home")
+        access.require_role(self.person, home, Role.MEMBER)
+        version, created = versions.create_version(home, **data, actor=self.person)
+        return self.answer(self._fresh(version), status=201 if created else 200)
+
+    @extend_schema(request=VersionChangeSerializer, responses=VersionSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        version = self._writable()
+        body = VersionChangeSerializer(version, data=request.data, partial=True)
+        body.is_valid(raise_exception=True)
+        body.save()
+        return self.answer(self._fresh(version))
+
+    @extend_schema(request=None, responses=VersionSerializer)
+    @action(detail=True, methods=["post"])
+    def commit(self, request: Request, pk: str) -> Response:
+        """Make a pending version real. The answer is the existing version where the content is known."""
+        version = versions.commit_version(self._writable(), actor=self.person)
+        return self.answer(self._fresh(version))
+
+    @extend_schema(request=None, responses=VersionSerializer)
+    @action(detail=True, methods=["put"], url_path=f"tags/{LABEL}")
+    def tag(self, request: Request, pk: str, label: str) -> Response:
+        version = self._writable()
+        versions.tag_version(version, label, actor=self.person)
+        return self.answer(self._fresh(version))
+
+    @extend_schema(responses={204: None})
+    @tag.mapping.delete
+    def untag(self, request: Request, pk: str, label: str) -> Response:
+        not_found_unless(versions.untag_version(self._writable(), label, actor=self.person))
+        return Response(status=204)
+
+    @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=FileSerializer)
+    @action(
+        detail=True, methods=["put"], url_path="files/(?P<path>.+)", parser_classes=[StreamedBody]
+    )
+    def file(self, request: Request, pk: str, path: str) -> Response:
+        """Store one file of a pending version, streamed."""
+        version = self._writable()
+        stored = files.put_file(version, path.rstrip("/"), cast(BinaryIO, request._request))
+        return Response(FileSerializer(stored).data)
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @file.mapping.get
+    def download(self, request: Request, pk: str, path: str) -> FileResponse:
+        found = visible_or_404(ArtifactFile.objects.filter(version=self.get_object()), path=path.rstrip("/"))
+        return attachment(found)
+
+    def _writable(self) -> ArtifactVersion:
+        version: ArtifactVersion = self.get_object()
+        access.require_role(self.person, version.home, Role.MEMBER)
+        return version
+
+    def _fresh(self, version: ArtifactVersion) -> ArtifactVersion:
+        found: ArtifactVersion = self.visible().get(pk=version.pk)
+        return found
+
+
+def attachment(file: ArtifactFile) -> FileResponse:
+    """A download that no browser runs: attachment, nosniff, sandboxed."""
+    name = file.path.rpartition("/")[2]
+    response = FileResponse(
+        file.content.open("rb"), as_attachment=True, filename=name, content_type="application/octet-stream"
+    )
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response["ETag"] = f'"{file.digest}"'
+    return response

@@ -1,0 +1,63 @@
+"""Who may see and do what. Every list, filter, choice and foreign key goes through here.
+
+Superusers see everything; everybody else, staff included, what their teams hold.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from runs.models import Organization, Project, Role, Run, Team, User
+
+Person: TypeAlias = User | AnonymousUser
+
+
+def teams(user: Person, *, at_least: Role = Role.VIEWER) -> QuerySet[Team]:
+    """The teams in which `user` has at least this role."""
+    if user.is_superuser:
+        return Team.objects.all()
+    return Team.objects.filter(members__user_id=user.pk, members__role__in=at_least.and_above)
+
+
+def organizations(user: Person) -> QuerySet[Organization]:
+    if user.is_superuser:
+        return Organization.objects.all()
+    return Organization.objects.filter(pk__in=teams(user).values("organization"))
+
+
+def projects(user: Person) -> QuerySet[Project]:
+    return Project.objects.filter(team__in=teams(user))
+
+
+def runs(user: Person) -> QuerySet[Run]:
+    """Runs that are not deleted."""
+    return Run.objects.filter(project__team__in=teams(user), deleted_at__isnull=True)
+
+
+def has_role(user: Person, team: Team, at_least: Role) -> bool:
+    return user.is_superuser or teams(user, at_least=at_least).filter(pk=team.pk).exists()
+
+
+def require_role(user: Person, team: Team, at_least: Role) -> None:
+    """Raise `PermissionDenied`, saying which role is needed, unless `user` has it in `team`."""
+    if not has_role(user, team, at_least):
+        raise PermissionDenied(
+            _("This needs the role “%(role)s” in team %(team)s.")
+            % {"role": at_least.label, "team": team.name}
+        )
+
+
+def require_some_team(user: Person, organization: Organization) -> None:
+    """Raise `PermissionDenied` unless `user` is at least a member of some team of the organization."""
+    if not user.is_superuser and not teams(user, at_least=Role.MEMBER).filter(organization=organization).exists():
+        raise PermissionDenied(_("This needs the role “Member” in a team of the organization."))
+
+
+def require_staff(user: Person) -> None:
+    if not user.is_staff:
+        raise PermissionDenied(_("Only staff may do this."))

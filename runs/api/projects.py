@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from rest_framework import mixins
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from runs import access
+from runs.filtersets import ProjectFilterSet
+from runs.models import Project, Role, Team
+from runs.rest import ScopedViewSet, StrictModelSerializer, TeamByName
+from runs.services import projects
+from runs.services.saving import save_named
+
+
+class ProjectSerializer(StrictModelSerializer):
+    team = TeamByName(queryset=Team.objects.all(), slug_field="name")
+
+    class Meta:
+        model = Project
+        fields = ["id", "team", "name", "description", "created_at"]
+        read_only_fields = ["created_at"]
+
+
+class ProjectViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
+    queryset = Project.objects.all()
+    serializer_class = ProjectSerializer
+    filterset_class = ProjectFilterSet
+    ordering_fields = ["id", "name", "created_at"]
+
+    def visible(self) -> QuerySet[Project]:
+        return access.projects(self.person).select_related("team")
+
+    def create(self, request: Request) -> Response:
+        data = self.validated()
+        access.require_role(self.person, data["team"], Role.MEMBER)
+        return self.answer(projects.create_project(**data), status=201)
+
+    def partial_update(self, request: Request, pk: str) -> Response:
+        project = self.get_object()
+        access.require_role(self.person, project.team, Role.MEMBER)
+        for field, value in self.validated(instance=project).items():
+            if field == "team":
+                access.require_role(self.person, value, Role.MEMBER)
+            setattr(project, field, value)
+        return self.answer(save_named(project))

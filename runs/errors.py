@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+
+
+class Conflict(ValidationError):
+    """What is asked for collides with what exists: a duplicate name, a deleted run (REST: 409).
+
+    Always built with a dictionary, so that the field is named.
+    """

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import django_filters
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ValidationError
+
+from runs import access
+from runs.models import Project, Run, RunStatus
+from runs.rest import FieldNotFound
+
+
+class VisibleFilter(django_filters.NumberFilter):
+    """Filters by the id of something the person sees; anything else is a 404, whether it exists or not."""
+
+    def __init__(self, *, visible: Any, **options: Any) -> None:
+        self.visible = visible
+        super().__init__(decimal_places=0, **options)
+
+    def filter(self, queryset: QuerySet[Any], value: Any) -> QuerySet[Any]:
+        if value is None:
+            return queryset
+        if not self.visible(self.parent.request.user).filter(pk=int(value)).exists():
+            raise FieldNotFound(self.parent_name)
+        return super().filter(queryset, int(value))
+
+    @property
+    def parent_name(self) -> str:
+        return next((name for name, one in self.parent.filters.items() if one is self), "id")
+
+
+class StrictFilterSet(django_filters.FilterSet):
+    """Refuses query parameters that it does not know: a typo must not show everything."""
+
+    KNOWN = frozenset({"page_size", "cursor", "ordering", "format"})
+
+    @property
+    def qs(self) -> QuerySet[Any]:
+        unknown = set(self.data or {}) - set(self.filters) - self.KNOWN
+        if unknown:
+            raise ValidationError({name: [_("Unknown filter.")] for name in sorted(unknown)})
+        return super().qs
+
+
+class ProjectFilterSet(StrictFilterSet):
+    team = django_filters.CharFilter(method="by_team", label="name of the team")
+    name = django_filters.CharFilter()
+
+    class Meta:
+        model = Project
+        fields = ["team", "name"]
+
+    def by_team(self, queryset: QuerySet[Project], name: str, value: str) -> QuerySet[Project]:
+        if not access.teams(self.request.user).filter(name=value).exists():
+            raise FieldNotFound(name)
+        return queryset.filter(team__name=value)
+
+
+class RunFilterSet(StrictFilterSet):
+    project = VisibleFilter(visible=access.projects)
+    status = django_filters.ChoiceFilter(choices=RunStatus.choices)
+    user = django_filters.CharFilter(field_name="user__username")
+    name = django_filters.CharFilter(lookup_expr="icontains")
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Run
+        fields = ["project", "status", "user", "name", "created_after", "created_before"]

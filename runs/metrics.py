@@ -1,0 +1,219 @@
+"""The only place that reads or writes metric chunks."""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Max
+
+from runs.ingest import Column
+from runs.models import MetricChunk, MetricSummary, Run
+from runs.models.metrics import spelled
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Consecutive values of one metric of one run, in acceptance order; arrays of one length.
+
+    `first_index` is the ordinal of the first value in the whole series, `finite_before` the number of
+    finite values before it. Timestamps are seconds since 1970.
+    """
+
+    steps: array[int]
+    timestamps: array[float]
+    values: array[float]
+    first_index: int = 0
+    finite_before: int = 0
+
+
+def _pack(numbers: array[int] | array[float]) -> bytes:
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def _unpack_into(numbers: array[int] | array[float], packed: bytes | memoryview) -> None:
+    start = len(numbers)
+    numbers.frombytes(packed)
+    if sys.byteorder == "big":
+        tail = numbers[start:]
+        tail.byteswap()
+        numbers[start:] = tail
+
+
+def append(
+    run: Run, columns: Mapping[str, Column], *, source: str, seq: int, received_at: datetime
+) -> None:
+    """Store one batch, a chunk per metric, and bring the summaries up to date.
+
+    Called in the transaction that holds the run's lane lock.
+    """
+    known = MetricSummary.objects.filter(run=run, source=source, name__in=columns)
+    before = {summary.name: summary for summary in known}
+    chunks = []
+    summaries = []
+    for name, column in columns.items():
+        summary = before.get(name) or MetricSummary(
+            run=run, source=source, name=name, count=0, finite_count=0
+        )
+        chunks.append(
+            MetricChunk(
+                run=run,
+                source=source,
+                name=name,
+                seq=seq,
+                first_index=summary.count,
+                finite_before=summary.finite_count,
+                count=len(column.values),
+                min_step=min(column.steps),
+                max_step=max(column.steps),
+                received_at=received_at,
+                steps=_pack(column.steps),
+                timestamps=_pack(column.timestamps),
+                values=_pack(column.values),
+            )
+        )
+        _extend(summary, column)
+        summaries.append(summary)
+    MetricChunk.objects.bulk_create(chunks)
+    MetricSummary.objects.bulk_create(
+        summaries,
+        update_conflicts=True,
+        unique_fields=["run", "source", "name"],
+        update_fields=[
+            "count",
+            "finite_count",
+            "last_step",
+            "last_finite",
+            "last_nonfinite",
+            "minimum",
+            "maximum",
+        ],
+    )
+
+
+def _extend(summary: MetricSummary, column: Column) -> None:
+    last = column.values[-1]
+    finite = [value for value in column.values if math.isfinite(value)]
+    summary.count += len(column.values)
+    summary.finite_count += len(finite)
+    summary.last_step = column.steps[-1]
+    summary.last_nonfinite = "" if math.isfinite(last) else str(spelled(last))
+    if finite:
+        low, high = min(finite), max(finite)
+        summary.last_finite = finite[-1]
+        summary.minimum = low if summary.minimum is None else min(low, summary.minimum)
+        summary.maximum = high if summary.maximum is None else max(high, summary.maximum)
+
+
+def last_step(run: Run, source: str) -> int:
+    """The highest step logged so far, -1 when nothing was."""
+    found = MetricSummary.objects.filter(run=run, source=source).aggregate(last=Max("last_step"))["last"]
+    return -1 if found is None else int(found)
+
+
+def names_in_batch(run_id: int, seq: int) -> list[str]:
+    return list(MetricChunk.objects.filter(run=run_id, seq=seq).values_list("name", flat=True))
+
+
+def batch(run_id: int, source: str, name: str, *, seq: int) -> Series | None:
+    """The values of one metric in one batch."""
+    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name, seq=seq)
+    return _joined(chunks)
+
+
+def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
+    """Whether the run had logged this metric when batch `seq` was accepted."""
+    return MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=seq).exists()
+
+
+def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> list[float]:
+    """The last `count` finite values accepted before batch `before`, oldest first (or fewer)."""
+    found: list[float] = []
+    if count <= 0:
+        return found
+    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=before)
+    for packed in chunks.order_by("-seq").values_list("values", flat=True).iterator(chunk_size=64):
+        values = array("d")
+        _unpack_into(values, packed)
+        found.extend(value for value in reversed(values) if math.isfinite(value))
+        if len(found) >= count:
+            break
+    return found[:count][::-1]
+
+
+def series(
+    run: Run,
+    source: str,
+    name: str,
+    *,
+    step_min: int | None = None,
+    step_max: int | None = None,
+    max_points: int | None = None,
+) -> Series | None:
+    """The whole series of a metric, or None when it was never logged.
+
+    With `max_points`, thinned so that each stretch keeps its first, lowest, highest and last value.
+    """
+    chunks = MetricChunk.objects.filter(run=run, source=source, name=name).order_by("seq")
+    if step_min is not None:
+        chunks = chunks.filter(max_step__gte=step_min)
+    if step_max is not None:
+        chunks = chunks.filter(min_step__lte=step_max)
+    found = _joined(chunks)
+    if found is None:
+        exists = MetricSummary.objects.filter(run=run, source=source, name=name).exists()
+        return Series(array("q"), array("d"), array("d")) if exists else None
+    if step_min is not None or step_max is not None:
+        low = -math.inf if step_min is None else step_min
+        high = math.inf if step_max is None else step_max
+        found = _picked(found, [i for i, step in enumerate(found.steps) if low <= step <= high])
+    if max_points is not None and len(found.values) > max_points:
+        found = _picked(found, _extremes(found.values, max_points))
+    return found
+
+
+def _joined(chunks: Iterable[MetricChunk]) -> Series | None:
+    steps, timestamps, values = array("q"), array("d"), array("d")
+    first: MetricChunk | None = None
+    for chunk in chunks:
+        first = first or chunk
+        _unpack_into(steps, chunk.steps)
+        _unpack_into(timestamps, chunk.timestamps)
+        _unpack_into(values, chunk.values)
+    if first is None:
+        return None
+    return Series(steps, timestamps, values, first.first_index, first.finite_before)
+
+
+def _picked(whole: Series, positions: list[int]) -> Series:
+    return Series(
+        array("q", [whole.steps[i] for i in positions]),
+        array("d", [whole.timestamps[i] for i in positions]),
+        array("d", [whole.values[i] for i in positions]),
+        whole.first_index,
+        whole.finite_before,
+    )
+
+
+def _extremes(values: array[float], max_points: int) -> list[int]:
+    """Positions of the first, lowest, highest and last value of about `max_points / 4` stretches."""
+    stretches = max(1, max_points // 4)
+    total = len(values)
+    kept: set[int] = {0, total - 1}
+    for number in range(stretches):
+        start, end = number * total // stretches, (number + 1) * total // stretches
+        positions = range(start, end)
+        finite = [i for i in positions if math.isfinite(values[i])]
+        kept.update((start, end - 1))
+        if len(finite) < len(positions):
+            kept.add(next(i for i in positions if not math.isfinite(values[i])))
+        if finite:
+            kept.update((min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)))
+    return sorted(kept)[:max_points] if max_points >= 2 else [total - 1]

@@ -1,0 +1,23 @@
+from runs.models.people import ApiKey, Member, Organization, Role, Team, User
+from runs.models.projects import Project
+from runs.models.runs import Lane, Run, RunStatus, RunStatusChange, SweepClock
+from runs.models.metrics import MetricBatch, MetricChunk, MetricSummary, Source
+
+__all__ = [
+    "ApiKey",
+    "Lane",
+    "Member",
+    "MetricBatch",
+    "MetricChunk",
+    "MetricSummary",
+    "Organization",
+    "Project",
+    "Role",
+    "Run",
+    "RunStatus",
+    "RunStatusChange",
+    "Source",
+    "SweepClock",
+    "Team",
+    "User",
+]

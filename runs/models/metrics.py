@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import math
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from runs.models.runs import Run, RunStatus
+from runs.names import NAME_LENGTH
+
+
+class Source(models.TextChoices):
+    HISTORY = "history", _("History")
+    SYSTEM = "system", _("System")
+
+
+class MetricBatch(models.Model):
+    """One client call, with what a rule must read as of then; its points are in `MetricChunk`."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="batches", verbose_name=_("run"))
+    seq = models.BigIntegerField(_("number"))
+    source = models.CharField(_("source"), max_length=8, choices=Source.choices)
+    # The client's Idempotency-Key; dropped after 8 days.
+    key = models.CharField(max_length=NAME_LENGTH, null=True, editable=False)
+    count = models.IntegerField(_("values"))
+    received_at = models.DateTimeField(_("accepted"))
+    run_status = models.CharField(max_length=16, choices=RunStatus.choices)
+    run_name = models.CharField(max_length=NAME_LENGTH)
+    run_user = models.CharField(max_length=150, blank=True)
+
+    # Names of the metrics in it, known to whoever receives the signal of its insertion; not stored.
+    metric_names: frozenset[str] = frozenset()
+
+    class Meta:
+        ordering = ["run", "seq"]
+        verbose_name_plural = _("metric batches")
+        constraints = [
+            models.UniqueConstraint(fields=["run", "seq"], name="batch_numbered"),
+            models.UniqueConstraint(
+                fields=["run", "key"], condition=Q(key__isnull=False), name="batch_key_once_per_run"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} #{self.seq}: {self.count} values"
+
+
+class MetricChunk(models.Model):
+    """The values of one metric in one batch, as packed little-endian arrays of equal length.
+
+    `steps` int64, `timestamps` float64 (seconds since 1970), `values` float64. `first_index` is the
+    ordinal of the first value in the series (run, source, name), `finite_before` the number of finite
+    values before it. Only `runs.metrics` reads or writes these rows.
+    """
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)
+    source = models.CharField(max_length=8, choices=Source.choices)
+    name = models.CharField(max_length=NAME_LENGTH)
+    seq = models.BigIntegerField()
+    first_index = models.BigIntegerField()
+    finite_before = models.BigIntegerField()
+    count = models.IntegerField()
+    min_step = models.BigIntegerField()
+    max_step = models.BigIntegerField()
+    received_at = models.DateTimeField()
+    steps = models.BinaryField()
+    timestamps = models.BinaryField()
+    values = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "source", "name", "seq"], name="chunk_once_per_batch"),
+            models.CheckConstraint(condition=Q(count__gt=0), name="chunk_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} #{self.seq}: {self.count} values"
+
+
+class MetricSummary(models.Model):
+    """The present state of one series, kept under the run's lane lock.
+
+    Numbers are finite; where the last value is not, `last_nonfinite` names it (SQLite stores NaN as
+    NULL). `minimum` and `maximum` are null until a finite value came.
+    """
+
+    run = models.ForeignKey(
+        Run, models.CASCADE, related_name="summaries", db_index=False, verbose_name=_("run")
+    )
+    source = models.CharField(_("source"), max_length=8, choices=Source.choices)
+    name = models.CharField(_("metric"), max_length=NAME_LENGTH)
+    count = models.BigIntegerField(_("values"))
+    finite_count = models.BigIntegerField(_("finite values"))
+    last_step = models.BigIntegerField(_("last step"))
+    last_finite = models.FloatField(_("last finite"), null=True)
+    last_nonfinite = models.CharField(max_length=9, blank=True)
+    minimum = models.FloatField(_("minimum"), null=True)
+    maximum = models.FloatField(_("maximum"), null=True)
+
+    class Meta:
+        ordering = ["run", "source", "name"]
+        verbose_name_plural = _("metric summaries")
+        constraints = [
+            models.UniqueConstraint(fields=["run", "source", "name"], name="summary_once_per_series")
+        ]
+        indexes = [models.Index(fields=["name", "source", "run"], name="summary_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.name} = {self.last}"
+
+    @property
+    def last(self) -> float | str | None:
+        """The latest value: a finite float, or "NaN", "Infinity", "-Infinity"."""
+        return self.last_nonfinite or self.last_finite
+
+
+def spelled(value: float) -> float | str:
+    """A float as JSON can carry it: non-finite ones as the contract's strings."""
+    if math.isfinite(value):
+        return value
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"

@@ -1,0 +1,91 @@
+"""What a name may look like. One place, so that forms, REST, services and clients agree."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+import unicodedata
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+NAME_LENGTH = 250
+SLUG_LENGTH = 128
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_URL_BREAKERS = re.compile(r"[/\\:#?%]")
+
+# First parts of the paths that the installation itself serves.
+_RESERVED = frozenset(
+    "admin api accounts static inbox inboxes registries artifacts automations search settings metrics healthz "
+    "tripline.py favicon.ico".split()
+)
+
+
+def validate_text(value: str) -> None:
+    """Refuse what PostgreSQL cannot store: NUL and lone surrogates."""
+    if "\x00" in value:
+        raise ValidationError(_("NUL characters are not allowed."), code="nul")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValidationError(_("Lone surrogates are not allowed."), code="surrogate") from None
+
+
+def validate_name(value: str) -> None:
+    """A display name: no control characters, not blank."""
+    validate_text(value)
+    if not value.strip():
+        raise ValidationError(_("A name cannot be blank."), code="blank")
+    if _CONTROL.search(value):
+        raise ValidationError(_("A name cannot hold control characters."), code="control")
+
+
+def validate_path_name(value: str) -> None:
+    r"""A name that is a part of a URL path: no `/ \ : # ? %`, not `.` or `..`."""
+    validate_name(value)
+    if _URL_BREAKERS.search(value) or value in {".", ".."} or value != value.strip():
+        raise ValidationError(
+            _("A name cannot hold / \\ : # ? %, start or end with a space, or be a dot."), code="path"
+        )
+
+
+def validate_team_name(value: str) -> None:
+    """A team's name is the first part of its pages' paths."""
+    validate_path_name(value)
+    if value.casefold() in _RESERVED:
+        raise ValidationError(_("This name is taken by Tripline's own pages."), code="reserved")
+
+
+def validate_metric_name(value: str) -> None:
+    validate_text(value)
+    if not value or len(value) > NAME_LENGTH:
+        raise ValidationError(_("A metric's name has 1 to 250 characters."), code="length")
+
+
+def normalized(value: str) -> str:
+    """NFC, so that two spellings of one name are one name."""
+    return unicodedata.normalize("NFC", value)
+
+
+def make_run_id() -> str:
+    """8 lower-case alphanumerics; unique in a project by constraint, not by luck."""
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _i in range(8))
+
+
+_ADJECTIVES = (
+    "amber bold brisk calm clear copper crisp dusty early fair fleet gentle golden green hidden keen late light lively "
+    "lucid mellow misty noble pale patient plain proud quick quiet rapid rustic sharp silent silver steady still swift "
+    "warm wild young"
+).split()
+_NOUNS = (
+    "aspen birch brook canyon cedar cliff cloud comet coral creek delta dune ember falcon fern field finch fjord forest "
+    "glade grove harbor heron hill island lake lantern maple meadow moss otter pebble pine plover prairie reef ridge "
+    "river robin sparrow stone thistle tide valley willow wren"
+).split()
+
+
+def make_run_name(number: int) -> str:
+    """A name one can say, for a run that was given none: `quiet-heron-12`."""
+    return f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_NOUNS)}-{number}"
