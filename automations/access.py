@@ -86,7 +86,7 @@ def require_scope_role(user: Person, scope: Scope, at_least: Role) -> None:
         raise PermissionDenied(_("Only superusers make automations for the whole organization."))
 
 
-def visible_scopes(user: Person, scope_type: ScopeType) -> QuerySet[Scope]:  # type: ignore[type-var]
+def visible_scopes(user: Person, scope_type: ScopeType) -> QuerySet[Scope]:
     """What of this kind the person could choose as a scope."""
     found = {
         ScopeType.PROJECT: access.projects,

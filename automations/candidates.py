@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from django.db.models import QuerySet
+
 from automations.events.base import types_of
 from automations.models import Automation, Event, Mode
 from runs.models import MetricBatch, Project, RunStatusChange
@@ -80,7 +82,7 @@ def _rules(scope_key: str, epoch: int) -> _ScopeRules:
     return loaded
 
 
-def _enabled(scope_keys: Sequence[str]) -> Iterable[Automation]:
+def _enabled(scope_keys: Sequence[str]) -> QuerySet[Automation]:
     return Automation.objects.filter(scope_key__in=scope_keys).exclude(mode=Mode.DISABLED)
 
 

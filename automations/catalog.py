@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.utils.functional import Promise
@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 
 
 class Entry(Protocol):
-    key: str
-    label: str | Promise
+    key: ClassVar[str]
+    label: ClassVar[str | Promise]
 
 
 T = TypeVar("T", bound=Entry)

@@ -69,8 +69,10 @@ def _settle(delivery: Delivery, outcome: Outcome) -> None:
     """Write the attempt and the delivery's new state, while the lease is still ours."""
     now = clock.now()
     tries = delivery.tries + 1
-    delay = None if outcome.ok or outcome.permanent else backoff.next_delay(
-        tries, retry_after=outcome.retry_after
+    delay = (
+        None
+        if outcome.ok or outcome.permanent
+        else backoff.next_delay(tries, retry_after=outcome.retry_after)
     )
     state = DeliveryState.SUCCEEDED if outcome.ok else DeliveryState.FAILED
     if delay is not None:
@@ -129,7 +131,5 @@ def requeue(deliveries: QuerySet[Delivery]) -> int:
         count = Delivery.objects.filter(pk__in=failed.values("pk")).update(
             state=DeliveryState.PENDING, tries=0, next_at=clock.now(), finished_at=None
         )
-        Execution.objects.filter(pk__in=executions).update(
-            state=ExecutionState.PENDING, finished_at=None
-        )
+        Execution.objects.filter(pk__in=executions).update(state=ExecutionState.PENDING, finished_at=None)
     return count

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -15,19 +16,27 @@ from redis.exceptions import RedisError
 log = logging.getLogger("tripline.doorbell")
 
 QUIET_SECONDS = 5.0
-_quiet_until = 0.0
+
+
+@dataclass(slots=True)
+class _Breaker:
+    """After a failure nobody tries until then (`time.monotonic`)."""
+
+    quiet_until: float = 0.0
+
+
+_breaker = _Breaker()
 
 
 def _ring(task: str, argument: int | None) -> None:
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if time.monotonic() < _breaker.quiet_until:
         return
     from automations import tasks
 
     try:
         getattr(tasks, task).apply_async((argument,), retry=False, ignore_result=True)
     except (OperationalError, RedisError, OSError) as error:
-        _quiet_until = time.monotonic() + QUIET_SECONDS
+        _breaker.quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("The broker does not answer (%s); the sweep will ring in its place.", error)
 
 

@@ -31,9 +31,7 @@ LaneChange = RunStatusChange | MetricBatch
 def evaluate_lane(run_id: int) -> None:
     """Decide everything that waits in a run's lane, in the order of its numbers."""
     while True:
-        run = (
-            Run.objects.select_related("lane", "project__team__organization").filter(pk=run_id).first()
-        )
+        run = Run.objects.select_related("lane", "project__team__organization").filter(pk=run_id).first()
         if run is None or run.lane.cursor >= run.lane.head:
             return
         if not _evaluate_stretch(run):

@@ -47,7 +47,7 @@ class Decision:
 
     @property
     def config(self) -> dict[str, Any]:
-        return self.automation.config
+        return dict(self.automation.config)
 
     def step(self, hit: int) -> int | None:
         steps = getattr(self.facts, "steps", None)
@@ -167,7 +167,9 @@ def _fire(decision: Decision, event: Event | None, *, hit: int) -> None:
 
 
 def _actions(automation: Automation) -> list[Action]:
-    return list(Action.objects.filter(automation=automation).select_related("integration").order_by("position"))
+    return list(
+        Action.objects.filter(automation=automation).select_related("integration").order_by("position")
+    )
 
 
 def _metric_event(decision: Decision, hit: int) -> Event:
@@ -182,7 +184,7 @@ def _metric_event(decision: Decision, hit: int) -> Event:
     return outbox.publish(event)
 
 
-def _execution(  # noqa: PLR0913  (the columns of the row)
+def _execution(
     decision: Decision,
     *,
     dedup_key: str,
@@ -243,9 +245,7 @@ def _hold_back(decision: Decision, hits: Any, *, key: str, reason: Reason) -> No
     run = getattr(decision.change, "run", None)
     subject = f"run:{run.pk}" if run else f"change:{decision.change.pk}"
     dedup_key = f"skipped:{subject}:{key}"
-    known = Execution.objects.select_for_update().filter(
-        automation=decision.automation, dedup_key=dedup_key
-    )
+    known = Execution.objects.select_for_update().filter(automation=decision.automation, dedup_key=dedup_key)
     execution = known.first()
     count = len(hits)
     data = {**reason.data, "count": count, "last_step": decision.step(hits[-1])}

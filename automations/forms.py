@@ -11,8 +11,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _, gettext_lazy
 
 from automations import regex
 from runs.names import validate_text
@@ -118,7 +117,7 @@ def _schema_of(field: forms.Field) -> dict[str, Any]:
     _types, schema = _entry(field)
     if isinstance(field, forms.ChoiceField):
         keys = [key for key, _label in field.choices]  # type: ignore[union-attr,misc]
-        (schema["items"] if "items" in schema else schema)["enum"] = keys
+        schema.get("items", schema)["enum"] = keys
     if isinstance(field, forms.FloatField | forms.IntegerField):
         schema.update({"minimum": field.min_value} if field.min_value is not None else {})
         schema.update({"maximum": field.max_value} if field.max_value is not None else {})

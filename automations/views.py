@@ -50,7 +50,6 @@ def _headers(request: HttpRequest) -> dict[str, str]:
 @login_required
 def inboxes(request: HttpRequest) -> HttpResponse:
     """The inboxes of the person's teams; a member makes one here."""
-    assert request.user.is_authenticated
     writable = runs_access.teams(request.user, at_least=Role.MEMBER)
     if request.method == "POST":
         team = get_object_or_404(writable, pk=_number(request.POST.get("team")))
@@ -72,7 +71,6 @@ def _number(text: str | None) -> int:
 @login_required
 def inbox(request: HttpRequest, pk: int) -> HttpResponse:
     """What came into one inbox, newest first."""
-    assert request.user.is_authenticated
     found = get_object_or_404(access.inboxes(request.user).select_related("team"), pk=pk)
     rows = list(found.requests.all())
     return render(

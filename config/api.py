@@ -6,10 +6,9 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from automations.api import history, rules, targets
+from automations.api import history, rules, schema, targets  # noqa: F401  (the schema's extensions)
 from registry.api import collections, registries, versions
-from runs.api import people, projects
-from runs.api import runs as runs_api
+from runs.api import people, projects, runs as runs_api
 
 
 class Router(SimpleRouter):

@@ -37,8 +37,7 @@ def production_has_its_own_keys(
 _KEY_HINTS = {
     "SECRET_KEY": 'Make one: python3 -c "import secrets; print(secrets.token_urlsafe(50))"',
     "TRIPLINE_SECRET_KEYS": (
-        "Make one: python3 -c "
-        '"from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+        'Make one: python3 -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
     ),
 }
 

@@ -15,10 +15,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from celery import Celery, signals
 from celery.beat import EmbeddedService
@@ -35,6 +34,9 @@ from automations.models import Delivery, DeliveryState, Event
 from config import env
 from runs import clock
 from runs.models import Lane
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 WEB_THREADS = 8
 # Queue and number of threads: a slow receiver holds up deliveries, and never a decision.
@@ -179,11 +181,9 @@ def adopt(address: Address) -> None:
 class Web:
     """Waitress in a thread. `on_end` is called when the thread ends, whyever."""
 
-    def __init__(self, listener: socket.socket, on_end: Callable[[], None]) -> None:
-        from config.wsgi import application
-
-        # Imports every view, so that the first visitor does not wait for it.
-        assert get_resolver().url_patterns is not None
+    def __init__(
+        self, listener: socket.socket, application: WSGIApplication, on_end: Callable[[], None]
+    ) -> None:
         self._sockets: dict[int, Any] = {}
         self._server = create_server(
             application, map=self._sockets, sockets=[listener], **_waitress_options()
@@ -217,6 +217,14 @@ class Web:
     def _is_busy(self) -> bool:
         channels = list(self._server.active_channels.values())
         return any(channel.requests or channel.total_outbufs_len for channel in channels)
+
+
+def load_application() -> WSGIApplication:
+    from config.wsgi import application
+
+    # Imports every view: a mistake in one shows now, and the first visitor does not wait for it.
+    _ = get_resolver().url_patterns
+    return application
 
 
 def _waitress_options() -> dict[str, Any]:
@@ -320,9 +328,10 @@ class Server:
         signals.task_prerun.connect(_between_tasks)
         signals.task_postrun.connect(_between_tasks)
         workers = [Worker(queue, threads, self._ended.set) for queue, threads in POOLS.items()]
-        self._parts: Sequence[Web | Worker | Beat] = [*workers, Beat(app), Web(listener, self._ended.set)]
+        web = Web(listener, load_application(), self._ended.set)
+        self._parts: Sequence[Web | Worker | Beat] = [*workers, Beat(app), web]
 
-    def start(self) -> Self:
+    def start(self) -> None:
         from automations.sweep import sweep
 
         for part in self._parts:
@@ -330,7 +339,6 @@ class Server:
         if settings.TRIPLINE_EMBEDDED:
             take_over()
         sweep()
-        return self
 
     def wait(self) -> None:
         """Return when a part ended: nobody is left with half a server."""
@@ -353,7 +361,9 @@ def _quieten() -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
-def _thread(name: str, work: Callable[[], object], on_end: Callable[[], None] | None = None) -> threading.Thread:
+def _thread(
+    name: str, work: Callable[[], object], on_end: Callable[[], None] | None = None
+) -> threading.Thread:
     def run() -> None:
         try:
             work()

@@ -26,9 +26,7 @@ TRIPLINE_BASE_URL = env.base_url("TRIPLINE_BASE_URL") or "http://127.0.0.1:8000"
 
 # --- Keys -----------------------------------------------------------------------------------------
 
-TRIPLINE_GENERATED_KEYS = [
-    name for name in ("SECRET_KEY", "TRIPLINE_SECRET_KEYS") if not env.text(name)
-]
+TRIPLINE_GENERATED_KEYS = [name for name in ("SECRET_KEY", "TRIPLINE_SECRET_KEYS") if not env.text(name)]
 SECRET_KEY = env.text("SECRET_KEY") or env.generated(TRIPLINE_DATA_DIR / "secret_key", env.new_secret_key)
 TRIPLINE_SECRET_KEYS = env.fernet_keys(
     "TRIPLINE_SECRET_KEYS",
@@ -167,19 +165,19 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else Non
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "runs.authentication.ApiKeyAuthentication",
+        "runs.rest.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_PARSER_CLASSES": ["runs.rest.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["runs.rest.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
-        "runs.rest.StableOrderingFilter",
+        "runs.rest.paging.StableOrderingFilter",
     ],
-    "DEFAULT_PAGINATION_CLASS": "runs.rest.KeysetPagination",
+    "DEFAULT_PAGINATION_CLASS": "runs.rest.paging.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "runs.rest.exception_handler",
+    "EXCEPTION_HANDLER": "runs.rest.errors.exception_handler",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

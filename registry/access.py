@@ -6,7 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
-from registry.models import ArtifactVersion, Collection, Registry, Visibility
+from registry.models import ArtifactVersion, Collection, Membership, Registry, Visibility
 from runs import access
 from runs.access import Person
 from runs.models import Role
@@ -40,9 +40,8 @@ def versions(user: Person) -> QuerySet[ArtifactVersion]:
     if user.is_superuser:
         return ArtifactVersion.objects.all()
     seen = collections(user).values("pk")
-    return ArtifactVersion.objects.filter(
-        Q(home__in=seen) | Q(pk__in=Collection.versions.through.objects.filter(collection__in=seen).values("version"))
-    )
+    linked = Membership.objects.filter(collection__in=seen).values("version")
+    return ArtifactVersion.objects.filter(Q(home__in=seen) | Q(pk__in=linked))
 
 
 def require_registry_role(user: Person, registry: Registry, at_least: Role) -> None:

@@ -30,7 +30,8 @@ class CollectionFilterSet(StrictFilterSet):
 
 
 class VersionFilterSet(StrictFilterSet):
-    collection = VisibleFilter(visible=access.collections, method="in_collection")
+    # Linked versions too: a collection holds its members.
+    collection = VisibleFilter(visible=access.collections, field_name="memberships__collection")
     run = VisibleFilter(visible=runs_access.runs)
     digest = django_filters.CharFilter()
     state = django_filters.ChoiceFilter(choices=VersionState.choices)

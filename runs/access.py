@@ -5,7 +5,7 @@ Superusers see everything; everybody else, staff included, what their teams hold
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
@@ -21,7 +21,7 @@ def teams(user: Person, *, at_least: Role = Role.VIEWER) -> QuerySet[Team]:
     """The teams in which `user` has at least this role."""
     if user.is_superuser:
         return Team.objects.all()
-    return Team.objects.filter(members__user_id=user.pk, members__role__in=at_least.and_above)
+    return Team.objects.filter(members__user=cast(int, user.pk), members__role__in=at_least.and_above)
 
 
 def organizations(user: Person) -> QuerySet[Organization]:
@@ -54,7 +54,10 @@ def require_role(user: Person, team: Team, at_least: Role) -> None:
 
 def require_some_team(user: Person, organization: Organization) -> None:
     """Raise `PermissionDenied` unless `user` is at least a member of some team of the organization."""
-    if not user.is_superuser and not teams(user, at_least=Role.MEMBER).filter(organization=organization).exists():
+    if (
+        not user.is_superuser
+        and not teams(user, at_least=Role.MEMBER).filter(organization=organization).exists()
+    ):
         raise PermissionDenied(_("This needs the role “Member” in a team of the organization."))
 
 

@@ -9,7 +9,7 @@ from rest_framework.exceptions import ValidationError
 
 from runs import access
 from runs.models import Project, Run, RunStatus
-from runs.rest import FieldNotFound
+from runs.rest.errors import FieldNotFound
 
 
 class VisibleFilter(django_filters.NumberFilter):
@@ -24,7 +24,8 @@ class VisibleFilter(django_filters.NumberFilter):
             return queryset
         if not self.visible(self.parent.request.user).filter(pk=int(value)).exists():
             raise FieldNotFound(self.parent_name)
-        return super().filter(queryset, int(value))
+        found: QuerySet[Any] = super().filter(queryset, int(value))
+        return found
 
     @property
     def parent_name(self) -> str:
@@ -41,7 +42,8 @@ class StrictFilterSet(django_filters.FilterSet):
         unknown = set(self.data or {}) - set(self.filters) - self.KNOWN
         if unknown:
             raise ValidationError({name: [_("Unknown filter.")] for name in sorted(unknown)})
-        return super().qs
+        found: QuerySet[Any] = super().qs
+        return found
 
 
 class ProjectFilterSet(StrictFilterSet):

@@ -101,7 +101,9 @@ def _check_name(name: str) -> None:
     try:
         validate_metric_name(name)
     except ValidationError as error:
-        raise ValidationError({"points": [f"values.{name[:80]!a}: {text}" for text in error.messages]}) from None
+        raise ValidationError(
+            {"points": [f"values.{name[:80]!a}: {text}" for text in error.messages]}
+        ) from None
 
 
 def _flat(values: dict[str, Value], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -125,7 +127,10 @@ def _checked(values: dict[str, Any], name: str) -> dict[str, Value]:
 def _number(value: Any, name: str) -> float:
     if value is None:
         raise ValidationError(
-            {"points": _('values.%(name)s is null; write "NaN" for a value that is no number.') % {"name": name}}
+            {
+                "points": _('values.%(name)s is null; write "NaN" for a value that is no number.')
+                % {"name": name}
+            }
         )
     return float(value)
 

@@ -38,18 +38,21 @@ def _pack(numbers: array[int] | array[float]) -> bytes:
     return numbers.tobytes()
 
 
-def _unpack_into(numbers: array[int] | array[float], packed: bytes | memoryview) -> None:
-    start = len(numbers)
-    numbers.frombytes(packed)
+def _ints(packed: bytes | memoryview) -> array[int]:
+    numbers = array("q", bytes(packed))
     if sys.byteorder == "big":
-        tail = numbers[start:]
-        tail.byteswap()
-        numbers[start:] = tail
+        numbers.byteswap()
+    return numbers
 
 
-def append(
-    run: Run, columns: Mapping[str, Column], *, source: str, seq: int, received_at: datetime
-) -> None:
+def _floats(packed: bytes | memoryview) -> array[float]:
+    numbers = array("d", bytes(packed))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
+
+
+def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, received_at: datetime) -> None:
     """Store one batch, a chunk per metric, and bring the summaries up to date.
 
     Called in the transaction that holds the run's lane lock.
@@ -122,10 +125,10 @@ def names_in_batch(run_id: int, seq: int) -> list[str]:
     return list(MetricChunk.objects.filter(run=run_id, seq=seq).values_list("name", flat=True))
 
 
-def batch(run_id: int, source: str, name: str, *, seq: int) -> Series | None:
-    """The values of one metric in one batch."""
-    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name, seq=seq)
-    return _joined(chunks)
+def batch(run_id: int, source: str, name: str, *, seq: int) -> Series:
+    """The values of one metric in one batch; raises `MetricChunk.DoesNotExist` where it has none."""
+    chunk = MetricChunk.objects.get(run=run_id, source=source, name=name, seq=seq)
+    return _joined([chunk]) or Series(array("q"), array("d"), array("d"))
 
 
 def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
@@ -140,9 +143,7 @@ def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> lis
         return found
     chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=before)
     for packed in chunks.order_by("-seq").values_list("values", flat=True).iterator(chunk_size=64):
-        values = array("d")
-        _unpack_into(values, packed)
-        found.extend(value for value in reversed(values) if math.isfinite(value))
+        found.extend(value for value in reversed(_floats(packed)) if math.isfinite(value))
         if len(found) >= count:
             break
     return found[:count][::-1]
@@ -184,9 +185,9 @@ def _joined(chunks: Iterable[MetricChunk]) -> Series | None:
     first: MetricChunk | None = None
     for chunk in chunks:
         first = first or chunk
-        _unpack_into(steps, chunk.steps)
-        _unpack_into(timestamps, chunk.timestamps)
-        _unpack_into(values, chunk.values)
+        steps.extend(_ints(chunk.steps))
+        timestamps.extend(_floats(chunk.timestamps))
+        values.extend(_floats(chunk.values))
     if first is None:
         return None
     return Series(steps, timestamps, values, first.first_index, first.finite_before)

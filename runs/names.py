@@ -17,10 +17,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL_BREAKERS = re.compile(r"[/\\:#?%]")
 
 # First parts of the paths that the installation itself serves.
-_RESERVED = frozenset(
-    "admin api accounts static inbox inboxes registries artifacts automations search settings metrics healthz "
-    "tripline.py favicon.ico".split()
-)
+_OWN_PATHS = """
+admin api accounts static inbox inboxes registries artifacts automations search settings metrics healthz
+tripline.py favicon.ico
+"""
 
 
 def validate_text(value: str) -> None:
@@ -54,7 +54,7 @@ def validate_path_name(value: str) -> None:
 def validate_team_name(value: str) -> None:
     """A team's name is the first part of its pages' paths."""
     validate_path_name(value)
-    if value.casefold() in _RESERVED:
+    if value.casefold() in _OWN_PATHS.split():
         raise ValidationError(_("This name is taken by Tripline's own pages."), code="reserved")
 
 
@@ -74,18 +74,18 @@ def make_run_id() -> str:
     return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _i in range(8))
 
 
-_ADJECTIVES = (
-    "amber bold brisk calm clear copper crisp dusty early fair fleet gentle golden green hidden keen late light lively "
-    "lucid mellow misty noble pale patient plain proud quick quiet rapid rustic sharp silent silver steady still swift "
-    "warm wild young"
-).split()
-_NOUNS = (
-    "aspen birch brook canyon cedar cliff cloud comet coral creek delta dune ember falcon fern field finch fjord forest "
-    "glade grove harbor heron hill island lake lantern maple meadow moss otter pebble pine plover prairie reef ridge "
-    "river robin sparrow stone thistle tide valley willow wren"
-).split()
+_ADJECTIVES = """
+amber bold brisk calm clear copper crisp dusty early fair fleet gentle golden green hidden keen late light
+lively lucid mellow misty noble pale patient plain proud quick quiet rapid rustic sharp silent silver steady
+still swift warm wild young
+"""
+_NOUNS = """
+aspen birch brook canyon cedar cliff cloud comet coral creek delta dune ember falcon fern field finch fjord
+forest glade grove harbor heron hill island lake lantern maple meadow moss otter pebble pine plover prairie
+reef ridge river robin sparrow stone thistle tide valley willow wren
+"""
 
 
 def make_run_name(number: int) -> str:
     """A name one can say, for a run that was given none: `quiet-heron-12`."""
-    return f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_NOUNS)}-{number}"
+    return f"{secrets.choice(_ADJECTIVES.split())}-{secrets.choice(_NOUNS.split())}-{number}"

@@ -32,7 +32,6 @@ def client(request: HttpRequest) -> HttpResponse:
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """The person's projects and newest runs, or the snippet that makes the first."""
-    assert request.user.is_authenticated
     newest = access.runs(request.user).select_related("project__team", "user").order_by("-pk")[:20]
     return render(
         request,

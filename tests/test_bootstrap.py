@@ -212,8 +212,12 @@ def test_a_bare_machine_gets_an_environment_once_and_tests_get_their_extra(
     assert tests.ran["arguments"] == ["test", "-k", "one"]
     assert "Installing Tripline and what its tests need: done in" in tests.stderr
     assert list(project.venv.glob("lib/*/site-packages/ruler.py"))
-
     assert project.run().stderr == ""
+
+    # What the tests need is kept in step too, whichever command notices the change.
+    project.describe(dependencies=(ruler,), dev=(ruler,))
+    assert "Installing Tripline and what its tests need: done in" in project.run().stderr
+    assert project.run("manage.py", "test").stderr == ""
 
 
 def test_changed_dependencies_are_installed_and_other_changes_are_not(project: Project, ruler: str) -> None:

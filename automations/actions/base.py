@@ -46,7 +46,7 @@ class ActionType(ABC):
     # What is shared by many: the target. None for an action that needs no integration.
     integration_form: ClassVar[type[ConfigForm] | None] = None
 
-    def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
+    def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:  # noqa: B027  (may be left)
         """Raise `ValidationError` by field for a template that names an unknown variable."""
 
     @abstractmethod

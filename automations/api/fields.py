@@ -14,7 +14,8 @@ from automations import access
 from automations.actions.base import ACTIONS
 from automations.models import Action, Automation, Integration, ScopeType
 from automations.services.rules import ActionDraft, check_event
-from runs.rest import FieldNotFound, StrictSerializer, VisibleField
+from runs.rest.errors import FieldNotFound
+from runs.rest.fields import StrictSerializer, VisibleField
 
 
 @extend_schema_field(

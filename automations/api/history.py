@@ -18,7 +18,8 @@ from automations.models import Attempt, Delivery, Event, Execution, Integration
 from registry import access as registry_access
 from runs import access as runs_access
 from runs.models import Role
-from runs.rest import ScopedViewSet, StrictSerializer, VisibleField
+from runs.rest.fields import StrictSerializer, VisibleField
+from runs.rest.views import ScopedViewSet
 
 FEED_PAGE = 100
 FEED_PAGE_MAX = 1000
@@ -53,7 +54,7 @@ class DeliverySerializer(serializers.ModelSerializer):
 
 
 class EventSerializer(serializers.ModelSerializer):
-    data = serializers.SerializerMethodField()
+    data = serializers.SerializerMethodField()  # type: ignore[assignment]
 
     class Meta:
         model = Event

@@ -13,7 +13,8 @@ from automations.filtersets import AutomationFilterSet
 from automations.models import Action, Automation, Mode
 from automations.services import rules
 from runs.models import Role
-from runs.rest import ScopedViewSet, StrictModelSerializer
+from runs.rest.fields import StrictModelSerializer
+from runs.rest.views import ScopedViewSet
 
 
 class AutomationSerializer(StrictModelSerializer):

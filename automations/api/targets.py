@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
@@ -14,7 +14,8 @@ from automations.models import Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
 from runs import access as runs_access
 from runs.models import Role, Team
-from runs.rest import ScopedViewSet, StrictModelSerializer, TeamByName
+from runs.rest.fields import StrictModelSerializer, TeamByName
+from runs.rest.views import ScopedViewSet
 
 
 class SecretSerializer(StrictModelSerializer):
@@ -33,6 +34,7 @@ class TeamOwnedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedV
     filterset_fields = ["name"]
     ordering_fields = ["id", "name", "created_at"]
     needed_role = Role.ADMIN
+    model: ClassVar[type[Secret] | type[Integration] | type[Inbox]]
 
     def save(self, instance: Any, data: dict[str, Any]) -> Any:
         raise NotImplementedError
@@ -40,8 +42,7 @@ class TeamOwnedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedV
     def create(self, request: Request) -> Response:
         data = self.validated()
         runs_access.require_role(self.person, data["team"], self.needed_role)
-        model = self.get_serializer_class().Meta.model
-        return self.answer(self.save(model(team=data.pop("team")), data), status=201)
+        return self.answer(self.save(self.model(team=data.pop("team")), data), status=201)
 
     def partial_update(self, request: Request, pk: str) -> Response:
         instance = self._writable()
@@ -64,6 +65,7 @@ class TeamOwnedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedV
 class SecretViewSet(TeamOwnedViewSet):
     """Values are written, never read."""
 
+    model = Secret
     queryset = Secret.objects.all()
     serializer_class = SecretSerializer
 
@@ -132,6 +134,7 @@ class IntegrationSerializer(StrictModelSerializer):
 
 
 class IntegrationViewSet(TeamOwnedViewSet):
+    model = Integration
     queryset = Integration.objects.all()
     serializer_class = IntegrationSerializer
 
@@ -170,7 +173,7 @@ class InboxSerializer(StrictModelSerializer):
         read_only_fields = ["created_at"]
 
 
-class InboxRequestSerializer(serializers.ModelSerializer):
+class ReceivedSerializer(serializers.ModelSerializer):
     class Meta:
         model = InboxRequest
         fields = ["id", "received_at", "headers", "body", "verdict"]
@@ -180,6 +183,7 @@ class InboxRequestSerializer(serializers.ModelSerializer):
 class InboxViewSet(TeamOwnedViewSet):
     """A receiver inside Tripline: point a webhook at its `url` and look at what came."""
 
+    model = Inbox
     queryset = Inbox.objects.all()
     serializer_class = InboxSerializer
     needed_role = Role.MEMBER
@@ -191,10 +195,10 @@ class InboxViewSet(TeamOwnedViewSet):
         instance.name = data.get("name", instance.name)
         return targets.save_inbox(instance)
 
-    @extend_schema(responses=InboxRequestSerializer(many=True))
+    @extend_schema(responses=ReceivedSerializer(many=True))
     @action(detail=True, methods=["get"])
     def requests(self, request: Request, pk: str) -> Response:
         """The last 50, newest first."""
         inbox: Inbox = self.get_object()
         page = self.paginate_queryset(inbox.requests.all())
-        return self.get_paginated_response(InboxRequestSerializer(page, many=True).data)
+        return self.get_paginated_response(ReceivedSerializer(page, many=True).data)

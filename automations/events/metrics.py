@@ -119,7 +119,6 @@ class MetricEventType(RunEventType[MetricFacts]):
     def gather(self, change: MetricBatch, config: Config) -> MetricFacts:
         name = self.routing_key(config)
         series = metrics.batch(change.run_id, change.source, name, seq=change.seq)
-        assert series is not None  # the batch was routed here by this metric's name
         needed = min(self.reach(config) + config["hold"] - 2, series.finite_before)
         return MetricFacts(
             run_name=change.run_name,

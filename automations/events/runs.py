@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -39,7 +39,7 @@ class RunEventType(EventType[F], Generic[F]):
 
     scopes = RUN_SCOPES
     limited = True
-    variables = ("run_id", "run_name", "run_url", "run_status")
+    variables: ClassVar[tuple[str, ...]] = ("run_id", "run_name", "run_url", "run_status")
     filter_sentences = {
         "user_differs": _("the run is by “%(user)s”, the rule watches runs of “%(wanted)s”"),
         "run_name_differs": _("the run's name “%(name)s” does not match %(pattern)s"),

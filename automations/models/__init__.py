@@ -1,5 +1,3 @@
-from automations.models.rules import Action, Automation, Mode, ScopeType
-from automations.models.targets import Inbox, InboxRequest, Integration, Secret
 from automations.models.history import (
     Attempt,
     Delivery,
@@ -10,6 +8,8 @@ from automations.models.history import (
     Feed,
     RunLimit,
 )
+from automations.models.rules import Action, Automation, Mode, ScopeType
+from automations.models.targets import Inbox, InboxRequest, Integration, Secret
 
 __all__ = [
     "Action",

@@ -35,7 +35,9 @@ class Event(models.Model):
     sequence = models.BigIntegerField(_("number"))
     type = models.CharField(_("event"), max_length=64)
     # The change row it came from ("artifact:41"), null for a decision about metrics.
-    origin = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    origin = models.CharField(  # noqa: DJ001  (null is not unique)
+        max_length=64, null=True, unique=True, editable=False
+    )
     team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+")
     project = models.ForeignKey(Project, models.SET_NULL, null=True, related_name="+")
     registry = models.ForeignKey(Registry, models.SET_NULL, null=True, related_name="+")

@@ -169,7 +169,9 @@ def _recheck_actions(automation: Automation) -> None:
 
 def _as_nested(error: ValidationError) -> str:
     found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-    return " ".join(f"{name}: {' '.join(texts)}" if name else " ".join(texts) for name, texts in found.items())
+    return " ".join(
+        f"{name}: {' '.join(texts)}" if name else " ".join(texts) for name, texts in found.items()
+    )
 
 
 @transaction.atomic

@@ -15,18 +15,11 @@ from rest_framework.response import Response
 from registry import access
 from registry.filtersets import CollectionFilterSet
 from registry.models import Alias, ArtifactVersion, Collection, Membership, Registry
-from registry.services import collections as services
-from registry.services import versions as version_services
+from registry.services import collections as services, versions as version_services
 from runs import access as runs_access
 from runs.models import Project, Role
-from runs.rest import (
-    ScopedViewSet,
-    StrictModelSerializer,
-    StrictSerializer,
-    VisibleField,
-    not_found_unless,
-    visible_or_404,
-)
+from runs.rest.fields import StrictModelSerializer, StrictSerializer, VisibleField
+from runs.rest.views import ScopedViewSet, not_found_unless, visible_or_404
 from runs.services.saving import save_named
 
 # A tag or an alias in a path; what it may hold is the services' business.
@@ -51,7 +44,7 @@ class CollectionSerializer(StrictModelSerializer):
     registry = VisibleField(
         queryset=Registry.objects.all(), visible=access.registries, required=False, allow_null=True
     )
-    tags = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
+    tags: Any = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
     aliases = AliasSerializer(many=True, read_only=True)
 
     class Meta:
@@ -132,10 +125,9 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
     @extend_schema(request=None, responses=CollectionSerializer)
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, pk: str) -> Response:
-        found = Collection.objects.filter(pk=pk).select_related("project__team", "registry").first()
+        found = visible_or_404(Collection.objects.select_related("project__team", "registry"), pk=pk)
         # Visibility ends with the deletion: ask about where it lived.
-        not_found_unless(found and _parent_is_visible(found, self.person))
-        assert found is not None
+        not_found_unless(_parent_is_visible(found, self.person))
         access.require_role(self.person, found, Role.MEMBER)
         services.restore_collection(found)
         return self.answer(self.get_object())
@@ -166,7 +158,7 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         body = AliasTargetSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
         services.set_alias(collection, label, body.validated_data["version"], actor=self.person)
-        return self.alias(request, pk, label)
+        return Response({"alias": label, "version": body.validated_data["version"].pk})
 
     @extend_schema(responses={204: None})
     @alias.mapping.delete

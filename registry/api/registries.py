@@ -12,7 +12,8 @@ from registry.names import validate_alias
 from registry.services import collections
 from runs import access as runs_access
 from runs.models import Organization, Role, User
-from runs.rest import ScopedViewSet, StrictModelSerializer, VisibleField, visible_or_404
+from runs.rest.fields import StrictModelSerializer, VisibleField
+from runs.rest.views import ScopedViewSet, visible_or_404
 from runs.services.saving import save_named
 
 

@@ -19,7 +19,8 @@ from registry.models import ArtifactFile, ArtifactVersion, Collection, Membershi
 from registry.services import files, versions
 from runs import access as runs_access
 from runs.models import Role, Run
-from runs.rest import ScopedViewSet, StrictModelSerializer, VisibleField, not_found_unless, visible_or_404
+from runs.rest.fields import StrictModelSerializer, VisibleField
+from runs.rest.views import ScopedViewSet, not_found_unless, visible_or_404
 
 
 class FileSerializer(serializers.ModelSerializer):
@@ -139,9 +140,7 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVie
         return Response(status=204)
 
     @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=FileSerializer)
-    @action(
-        detail=True, methods=["put"], url_path="files/(?P<path>.+)", parser_classes=[StreamedBody]
-    )
+    @action(detail=True, methods=["put"], url_path="files/(?P<path>.+)", parser_classes=[StreamedBody])
     def file(self, request: Request, pk: str, path: str) -> Response:
         """Store one file of a pending version, streamed."""
         version = self._writable()

@@ -47,9 +47,7 @@ class Registry(models.Model):
 
 
 class RegistryMember(models.Model):
-    registry = models.ForeignKey(
-        Registry, models.CASCADE, related_name="members", verbose_name=_("registry")
-    )
+    registry = models.ForeignKey(Registry, models.CASCADE, related_name="members", verbose_name=_("registry"))
     user = models.ForeignKey(User, models.CASCADE, related_name="+", verbose_name=_("user"))
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.MEMBER)
 

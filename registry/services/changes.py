@@ -13,7 +13,7 @@ def lock(collection: Collection) -> Collection:
     return locked.select_related("project__team", "registry").get(pk=collection.pk)
 
 
-def record(  # noqa: PLR0913  (the columns of the row)
+def record(
     kind: ChangeKind,
     collection: Collection,
     *,

@@ -28,7 +28,7 @@ LATEST = "latest"
 
 
 @transaction.atomic
-def create_registry(  # noqa: PLR0913  (the fields of the contract)
+def create_registry(
     name: str,
     *,
     owner: User | None,
@@ -59,7 +59,7 @@ def set_registry_member(registry: Registry, user: User, *, role: Role) -> Regist
 
 
 @transaction.atomic
-def create_collection(  # noqa: PLR0913  (the fields of the contract)
+def create_collection(
     parent: Project | Registry,
     name: str,
     *,
@@ -115,9 +115,7 @@ def untag_collection(collection: Collection, tag: str, *, actor: User | None) ->
 
 
 @transaction.atomic
-def set_alias(
-    collection: Collection, alias: str, version: ArtifactVersion, *, actor: User | None
-) -> bool:
+def set_alias(collection: Collection, alias: str, version: ArtifactVersion, *, actor: User | None) -> bool:
     """Put the alias on this version of the collection, wherever it was before (R11).
 
     One event that carries both ends; False, and no event, when the version has it already. Raises
@@ -131,9 +129,7 @@ def set_alias(
     return move_alias(locked, alias, version, actor=actor)
 
 
-def move_alias(
-    locked: Collection, alias: str, version: ArtifactVersion, *, actor: User | None
-) -> bool:
+def move_alias(locked: Collection, alias: str, version: ArtifactVersion, *, actor: User | None) -> bool:
     """`set_alias` for a collection that is locked and holds the version."""
     row = Alias.objects.filter(collection=locked, name=alias).select_related("version").first()
     previous = row.version if row else None
@@ -143,9 +139,7 @@ def move_alias(
         Alias.objects.filter(pk=row.pk).update(version=version)
     else:
         return False
-    record(
-        ChangeKind.ALIAS_ADDED, locked, version=version, previous=previous, label=alias, actor=actor
-    )
+    record(ChangeKind.ALIAS_ADDED, locked, version=version, previous=previous, label=alias, actor=actor)
     return True
 
 
@@ -153,9 +147,7 @@ def move_alias(
 def remove_alias(collection: Collection, alias: str, *, actor: User | None) -> bool:
     """Take the alias away; False when nobody has it."""
     locked = lock(collection)
-    row = (
-        Alias.objects.filter(collection=locked, name=normalized(alias)).select_related("version").first()
-    )
+    row = Alias.objects.filter(collection=locked, name=normalized(alias)).select_related("version").first()
     if row is None:
         return False
     row.delete()

@@ -20,7 +20,7 @@ _CHUNK = 1 << 20
 _PATH_LENGTH = ArtifactFile._meta.get_field("path").max_length or 0
 
 
-class _Hashed(File):  # type: ignore[type-arg]
+class _Hashed(File):
     """A stream that is hashed and counted while the storage reads it."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -57,7 +57,7 @@ def put_file(version: ArtifactVersion, path: str, stream: BinaryIO) -> ArtifactF
     _require_pending(version)
     upload = _Hashed(stream)
     field = ArtifactFile(version=version, path=path).content
-    field.save(upload.name, upload, save=False)
+    field.save(str(upload.name), upload, save=False)
     try:
         return _replace(version, path, upload, stored=str(field.name))
     except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -108,9 +109,9 @@ def _fold_into(
     if known.state == VersionState.PENDING:
         raise Conflict({"digest": _("Another version with the same content is being uploaded.")})
     _apply_labels(locked, known, draft.labels_on_commit, actor=actor)
-    contents = [file.content for file in draft.files.all()]
+    for file in draft.files.all():
+        transaction.on_commit(partial(file.content.delete, save=False))
     draft.delete()
-    transaction.on_commit(lambda: [content.delete(save=False) for content in contents] and None)
     return known
 
 
@@ -154,13 +155,14 @@ def _join(
     locked.next_index += 1
     Collection.objects.filter(pk=locked.pk).update(next_index=locked.next_index)
     wanted = list(dict.fromkeys([LATEST, *aliases]))
-    before = {alias.name: alias for alias in Alias.objects.filter(collection=locked, name__in=wanted).select_related("version")}
+    sitting = Alias.objects.filter(collection=locked, name__in=wanted).select_related("version")
+    before = {alias.name: alias.version for alias in sitting}
     for name in wanted:
         Alias.objects.update_or_create(collection=locked, name=name, defaults={"version": version})
     record(kind, locked, version=version, actor=actor)
     for name in wanted:
-        previous = before[name].version if name in before else None
-        record(ChangeKind.ALIAS_ADDED, locked, version=version, previous=previous, label=name, actor=actor)
+        kind, previous = ChangeKind.ALIAS_ADDED, before.get(name)
+        record(kind, locked, version=version, previous=previous, label=name, actor=actor)
     return membership
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
@@ -11,7 +13,8 @@ from rest_framework.views import APIView
 
 from runs import access
 from runs.models import ApiKey, Member, Organization, Role, Team, User
-from runs.rest import ScopedViewSet, StrictModelSerializer, VisibleField, visible_or_404
+from runs.rest.fields import StrictModelSerializer, VisibleField
+from runs.rest.views import ScopedViewSet, visible_or_404
 from runs.services import people
 from runs.services.saving import save_named
 
@@ -39,7 +42,7 @@ class MeView(APIView):
 
     @extend_schema(responses=MeSerializer)
     def get(self, request: Request) -> Response:
-        user = User.objects.prefetch_related("memberships__team").get(pk=request.user.pk)
+        user = User.objects.prefetch_related("memberships__team").get(pk=cast(int, request.user.pk))
         return Response(MeSerializer(user).data)
 
 
@@ -97,9 +100,7 @@ class KeySerializer(StrictModelSerializer):
         return getattr(key, "shown_once", None)
 
 
-class KeyViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
-):
+class KeyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
     """My keys, and the service keys of teams that I am an admin of."""
 
     queryset = ApiKey.objects.all()
@@ -109,7 +110,9 @@ class KeyViewSet(
 
     def visible(self) -> QuerySet[ApiKey]:
         mine = ApiKey.objects.filter(user=self.person, team=None)
-        return mine | ApiKey.objects.filter(team__in=access.teams(self.person, at_least=Role.ADMIN).values("pk"))
+        return mine | ApiKey.objects.filter(
+            team__in=access.teams(self.person, at_least=Role.ADMIN).values("pk")
+        )
 
     def create(self, request: Request) -> Response:
         data = self.validated()

@@ -8,7 +8,8 @@ from rest_framework.response import Response
 from runs import access
 from runs.filtersets import ProjectFilterSet
 from runs.models import Project, Role, Team
-from runs.rest import ScopedViewSet, StrictModelSerializer, TeamByName
+from runs.rest.fields import StrictModelSerializer, TeamByName
+from runs.rest.views import ScopedViewSet
 from runs.services import projects
 from runs.services.saving import save_named
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import Prefetch, QuerySet
@@ -18,10 +18,10 @@ from runs.api.schemas import METRICS_ANSWER, METRICS_BODY, SERIES
 from runs.filtersets import RunFilterSet
 from runs.models import MetricSummary, Project, Role, Run, RunStatus, Source
 from runs.models.metrics import spelled
-from runs.rest import FieldNotFound, ScopedViewSet, StrictModelSerializer, StrictSerializer, not_found_unless
-from runs.services import metrics as metric_services
-from runs.services import projects
-from runs.services import runs as services
+from runs.rest.errors import FieldNotFound
+from runs.rest.fields import StrictModelSerializer, StrictSerializer
+from runs.rest.views import ScopedViewSet, visible_or_404
+from runs.services import metrics as metric_services, projects, runs as services
 
 
 @extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string", "example": "team/name"}]})
@@ -107,8 +107,8 @@ class RawBody(BaseParser):
 
     media_type = "*/*"
 
-    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> bytes:
-        return stream.read()  # type: ignore[no-any-return]
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        return stream.read()
 
 
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
@@ -119,8 +119,10 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
 
     def visible(self) -> QuerySet[Run]:
         summaries = MetricSummary.objects.filter(source=Source.HISTORY).order_by("name")
-        return access.runs(self.person).select_related("project__team", "user").prefetch_related(
-            Prefetch("summaries", queryset=summaries)
+        return (
+            access.runs(self.person)
+            .select_related("project__team", "user")
+            .prefetch_related(Prefetch("summaries", queryset=summaries))
         )
 
     def create(self, request: Request) -> Response:
@@ -151,9 +153,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
     @extend_schema(request=EmptySerializer, responses=RunSerializer)
     @action(detail=True, methods=["post"])
     def restore(self, request: Request, pk: str) -> Response:
-        run = Run.objects.filter(pk=pk, project__in=access.projects(self.person)).first()
-        not_found_unless(run)
-        assert run is not None
+        run = visible_or_404(Run.objects.filter(project__in=access.projects(self.person)), pk=pk)
         access.require_role(self.person, run.project.team, Role.MEMBER)
         services.restore_run(run)
         return self.answer(self.get_object())
@@ -174,15 +174,19 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
             OpenApiParameter("step_min", OpenApiTypes.INT64),
             OpenApiParameter("step_max", OpenApiTypes.INT64),
         ],
-        responses=SERIES,
+        responses={200: SERIES},
     )
     @action(
-        detail=True, methods=["get", "post"], parser_classes=[RawBody], pagination_class=None, filter_backends=[]
+        detail=True,
+        methods=["get", "post"],
+        parser_classes=[RawBody],
+        pagination_class=None,
+        filter_backends=[],
     )
     def metrics(self, request: Request, pk: str) -> Response:
         if request.method == "POST":
-            # Without any body DRF does not ask the parser.
-            call = ingest.parse(request.data if isinstance(request.data, bytes) else b"")
+            # Without any body DRF does not ask the parser, and the data is an empty dict.
+            call = ingest.parse(cast(bytes, request.data or b""))
             key = request.headers.get("Idempotency-Key")
             accepted = metric_services.log_metrics(self._writable(), call, key=key)
             return Response({"accepted": accepted.count, "duplicate": accepted.duplicate}, status=202)
@@ -200,7 +204,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
 
 class SeriesQuery(StrictSerializer):
     name = serializers.CharField(required=False, max_length=250, trim_whitespace=False)
-    source = serializers.ChoiceField(choices=Source.choices, required=False)
+    source = serializers.ChoiceField(choices=Source.choices, required=False)  # type: ignore[assignment]
     max_points = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
     step_min = serializers.IntegerField(required=False, min_value=-(2**63), max_value=2**63 - 1)
     step_max = serializers.IntegerField(required=False, min_value=-(2**63), max_value=2**63 - 1)

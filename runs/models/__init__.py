@@ -1,7 +1,7 @@
+from runs.models.metrics import MetricBatch, MetricChunk, MetricSummary, Source
 from runs.models.people import ApiKey, Member, Organization, Role, Team, User
 from runs.models.projects import Project
 from runs.models.runs import Lane, Run, RunStatus, RunStatusChange, SweepClock
-from runs.models.metrics import MetricBatch, MetricChunk, MetricSummary, Source
 
 __all__ = [
     "ApiKey",

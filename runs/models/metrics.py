@@ -22,7 +22,9 @@ class MetricBatch(models.Model):
     seq = models.BigIntegerField(_("number"))
     source = models.CharField(_("source"), max_length=8, choices=Source.choices)
     # The client's Idempotency-Key; dropped after 8 days.
-    key = models.CharField(max_length=NAME_LENGTH, null=True, editable=False)
+    key = models.CharField(  # noqa: DJ001  (null is "none given", which is not unique)
+        max_length=NAME_LENGTH, null=True, editable=False
+    )
     count = models.IntegerField(_("values"))
     received_at = models.DateTimeField(_("accepted"))
     run_status = models.CharField(max_length=16, choices=RunStatus.choices)

@@ -53,9 +53,7 @@ class Team(models.Model):
         Organization, models.PROTECT, related_name="teams", verbose_name=_("organization")
     )
     # Unique everywhere, not per organization: it is the first part of its pages' paths.
-    name = models.CharField(
-        _("name"), max_length=SLUG_LENGTH, unique=True, validators=[validate_team_name]
-    )
+    name = models.CharField(_("name"), max_length=SLUG_LENGTH, unique=True, validators=[validate_team_name])
     rules_epoch = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     users = models.ManyToManyField(User, through="Member", related_name="teams")

@@ -18,7 +18,7 @@ from runs.names import make_run_id, make_run_name, normalized
 from runs.services import lanes
 
 
-def start_run(  # noqa: PLR0913  (the fields of the contract)
+def start_run(
     project: Project,
     user: User | None,
     *,
@@ -173,4 +173,3 @@ def _note_sweep(now: datetime) -> datetime:
         started_at=clock_row.started_at, swept_at=Greatest(F("swept_at"), now)
     )
     return clock_row.started_at
-

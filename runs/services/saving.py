@@ -10,7 +10,6 @@ from django.utils.translation import gettext as _
 from runs.errors import Conflict
 from runs.names import normalized
 
-
 M = TypeVar("M", bound=models.Model)
 
 

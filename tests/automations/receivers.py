@@ -112,5 +112,5 @@ def silent(_connection: socket.socket, receiver: Receiver) -> None:
 
 def sipping(connection: socket.socket, receiver: Receiver) -> None:
     """Read a little every few milliseconds and never answer."""
-    while not receiver.closing.wait(0.02):
-        connection.recv(1000)
+    while not receiver.closing.wait(0.01):
+        connection.recv(50_000)

@@ -9,8 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from automations.actions.http import OutboundRequest, post
 from automations.actions.targets import (
@@ -72,6 +71,7 @@ UNCLEAR_URLS = [
     "http://127.0.0.1\n:{port}/",
     "http://127.0.0.1:{port}/\r\nHost: public.example",
     "http://127.0.0.1:{port}/a b",
+    "http://127.0.0.1:{port}/a\\b",
     "http://127.0.0.1:{port}/\x00",
     " http://127.0.0.1:{port}/",
     "http://127.0.0.1:{port}/\ud83d",
@@ -313,6 +313,27 @@ def test_the_reason_names_the_host_the_address_and_what_to_allow(listener: Recei
     assert "hook.example leads to 10.0.0.5" in reason
     assert "add 10.0.0.5 or its network to TRIPLINE_ALLOW_PRIVATE_TARGETS" in reason
     assert "very-secret" not in reason
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("http://user:hunter2@hook.example/", "use the access token"),
+        ("http://[fe80::1%25lo]/", "zone id"),
+        ("http://hook.example./", "leave the dot out"),
+        ("http://b\u00fccher.example/", "xn--"),
+        ("http:///", "no host"),
+        ("http://hook.example:/", "no port after it"),
+        ("http://hook.example:99999/", "between 1 and 65535"),
+        ("http://127.1/", "plain form such as 192.0.2.1"),
+        ("http://hook.example/a\\b", "a backslash"),
+        ("ftp://hook.example/", "begin with http:// or https://"),
+    ],
+)
+def test_the_reason_says_what_to_write_instead_and_repeats_nothing(url: str, advice: str) -> None:
+    reason = _refusal(url, TargetPolicy())
+    assert advice in reason
+    assert "hunter2" not in reason
 
 
 def test_allowing_one_network_does_not_allow_another_of_the_same_answer(

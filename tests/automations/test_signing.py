@@ -8,8 +8,7 @@ import hmac
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from automations.actions.signing import Verdict, sign, validate_secret, verify

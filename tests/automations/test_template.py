@@ -8,8 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from automations.template import (
     MAX_CHARACTERS,
@@ -194,7 +193,10 @@ def test_a_secret_stays_out_of_the_text_until_it_is_filled_in() -> None:
     assert json.loads(fill_secrets(body, {"SLACK_TOKEN": "x0-1"})) == {"auth": "Bearer x0-1", "lone": "x0-1"}
 
 
-@given(secret=st.text(), data=st.text() | st.sampled_from([r"\/secret:T\/", "/secret:T/", "\\", NASTY]))
+@given(
+    secret=st.text(),
+    data=st.text() | st.sampled_from([r"\/secret:T\/", r"\/secret:T", "/secret:T/", "\\", NASTY]),
+)
 def test_any_secret_beside_any_data_arrives_exactly_once_where_it_was_named(secret: str, data: str) -> None:
     body = render({data: data, "leaf": "${d}${T}${d}"}, {"d": data, "T": "WRONG"}, secrets=frozenset({"T"}))
     expected = {data: data.replace("$${", "${"), "leaf": f"{data}{secret}{data}"}
@@ -216,6 +218,11 @@ def test_text_that_looks_like_the_mark_of_a_secret_is_left_alone(forged: str, pl
     filled = fill_secrets(body, {"T": "hunter2"})
     assert filled.count("hunter2") == 1
     assert forged in json.dumps(json.loads(filled)).replace("\\\\", "\\")
+
+
+def test_text_that_begins_a_mark_does_not_swallow_the_real_one_behind_it() -> None:
+    body = render("${run_name}${T}", {"run_name": r"\/secret:T"}, secrets=frozenset({"T"}))
+    assert json.loads(fill_secrets(body, {"T": "hunter2"})) == r"\/secret:Thunter2"
 
 
 def test_a_secret_that_looks_like_another_mark_is_not_filled_again() -> None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -123,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.changed.notify_all()
         self.reply(status, answer, trouble.headers if trouble else {})
 
-    do_GET = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815 - the names http.server looks for
+    do_GET = do_POST = do_PUT = do_PATCH = handle_any
 
     def reply(self, status: int, answer: dict[str, Any] | str, headers: dict[str, str]) -> None:
         payload = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
@@ -165,21 +166,32 @@ class Handler(BaseHTTPRequestHandler):
         return 200, {}
 
 
-@pytest.fixture
-def harbor() -> Iterator[Harbor]:
+@contextlib.contextmanager
+def open_harbor() -> Iterator[Harbor]:
     server = Harbor()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield server
     server.shutdown()
     server.server_close()
-    thread.join()
+    thread.join(PATIENCE)
+
+
+@pytest.fixture
+def harbor() -> Iterator[Harbor]:
+    with open_harbor() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)
 def quiet_client(monkeypatch: pytest.MonkeyPatch, harbor: Harbor) -> Iterator[None]:
     """Fast tries, no machine figures, and no trace of the client left in the test process."""
-    for name, value in {"FLUSH_EVERY": 0.02, "FIRST_PAUSE": 0.02, "LONGEST_PAUSE": 0.1}.items():
+    for name, value in {
+        "FLUSH_EVERY": 0.02,
+        "FIRST_PAUSE": 0.02,
+        "LONGEST_PAUSE": 0.1,
+        "ARTIFACT_PATIENCE": 3.0,
+    }.items():
         monkeypatch.setattr(tripline, name, value)
     for name, text in {"URL": harbor.url, "API_KEY": KEY, "SYSTEM_METRICS": "0"}.items():
         monkeypatch.setenv(f"TRIPLINE_{name}", text)
@@ -292,6 +304,11 @@ def test_the_first_point_leaves_at_once_the_next_wait_for_company(
         run.log({"loss": value})
     harbor.wait(lambda: len(harbor.points()) == 1 + tripline.BATCH_POINTS)  # a full batch does not wait
     assert len(harbor.requests("/metrics/")) == 2
+    run.log({"loss": 1})
+    start = time.monotonic()
+    run.finish()
+    assert time.monotonic() - start < 2  # nor does the end
+    assert len(harbor.points()) == 2 + tripline.BATCH_POINTS
 
 
 @pytest.mark.parametrize("status", [0, 500, 503, 429, 408])
@@ -513,22 +530,14 @@ def test_the_key_goes_into_the_header_and_never_into_a_message(
     assert KEY not in f"{refused.value!r} {misread.value!r} {capsys.readouterr()}"
 
 
-def test_a_redirect_is_not_followed_to_another_host(harbor: Harbor) -> None:
-    other = Harbor()
-    other_thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.02})
-    other_thread.start()
-    elsewhere = f"{other.url}/api/v1/runs/"
-    harbor.troubles = [
-        Trouble("/runs/", code, headers={"Location": elsewhere}) for code in (301, 302, 307, 308)
-    ]
-    for _code in (301, 302, 307, 308):
-        with pytest.raises(tripline.TriplineError, match="redirects to"):
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_to_another_host(harbor: Harbor, status: int) -> None:
+    with open_harbor() as other:
+        harbor.troubles = [Trouble("/runs/", status, headers={"Location": f"{other.url}/api/v1/runs/"})]
+        with pytest.raises(tripline.TriplineError, match=f"redirects to {other.url}"):
             begin()
-    other.shutdown()
-    other.server_close()
-    other_thread.join()
-    assert not harbor.troubles
-    assert not other.seen
+        assert len(harbor.seen) == 1
+        assert not other.seen
 
 
 @pytest.mark.parametrize("url", ["tripline.example.com", "ftp://127.0.0.1", "http://me:secret@127.0.0.1:1"])
@@ -575,6 +584,35 @@ def test_finish_keeps_its_deadline_and_counts_what_is_left(
     assert harbor.statuses() == ["finished"]
 
 
+def test_finish_does_not_sit_out_the_long_pause_after_a_failure(
+    harbor: Harbor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tripline, "FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(tripline, "LONGEST_PAUSE", 60.0)
+    harbor.troubles = [Trouble("/metrics/", 503), Trouble("/metrics/", 503)]
+    run = begin()
+    run.log({"loss": 1})
+    harbor.wait(lambda: harbor.requests("/metrics/"))
+    start = time.monotonic()
+    run.finish()
+    assert 1.5 < time.monotonic() - start < 6  # one try at once, the next after two seconds
+    assert len(harbor.points()) == 1
+    assert harbor.statuses() == ["finished"]
+
+
+def test_the_status_is_the_last_word_even_after_a_slow_heartbeat(harbor: Harbor) -> None:
+    release = threading.Event()
+    harbor.troubles = [Trouble("/heartbeat/", 200, {}, until=release)]
+    run = begin()
+    harbor.wait(lambda: harbor.requests("/heartbeat/"))
+    timer = threading.Timer(0.3, release.set)
+    timer.start()
+    run.finish()
+    timer.join()
+    assert [r.status for r in harbor.requests("/heartbeat/")] == [200]
+    assert harbor.requests("/runs/7/", "PATCH")[0].at - harbor.requests("/heartbeat/")[0].at >= 0.25
+
+
 def test_the_with_form_tells_success_from_failure_from_ctrl_c(harbor: Harbor) -> None:
     for error in (None, ValueError(), KeyboardInterrupt(), SystemExit(0), SystemExit(2)):
         with pytest.raises(type(error)) if error else contextlib.nullcontext(), begin():
@@ -607,6 +645,8 @@ ENDINGS = {
     "import sys; sys.exit('no data')": "failed",
     "import sys; sys.exit(0)": "finished",
     "raise KeyboardInterrupt": "killed",
+    "import sys; t = tripline.threading.Thread(target=sys.exit, args=(1,)); t.start(); t.join()": "finished",
+    "import os; pid = os.fork(); os.waitpid(pid, 0) if pid else None": "finished",
     "import threading; t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()": "finished",
     "import os; pid = os.fork()\nif pid: os.waitpid(pid, 0)\nelse: raise ValueError('child')": "finished",
     "import os; pid = os.fork()\nif pid: assert os.waitpid(pid, 0)[1]\nelse: run.log({'x': 1})": "finished",
@@ -672,6 +712,32 @@ def test_system_metrics_are_their_own_source(
     for name in ("cpu", "memory_percent", "disk_percent"):
         assert 0 <= points[2]["values"][name] <= 100
     assert values_of(harbor.points(), "loss") == [1]
+
+
+def test_the_figures_are_shares_and_rates_of_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    passing, working = iter((100.0, 100.0, 102.0, 102.0)), iter((7.0, 10.0))
+    clock = SimpleNamespace(monotonic=passing.__next__, process_time=working.__next__)
+    monkeypatch.setattr(tripline, "time", clock)
+    machine = tripline._Machine()
+    for busy, idle, received in ((100, 900, 1_000), (190, 970, 5_000)):
+        card = [str(received), *["0"] * 7, "600", *["0"] * 7]
+        files = {
+            "/proc/stat": f"cpu {busy} 0 0 {idle} 40 0 0 0 0 0",
+            "/proc/meminfo": "MemTotal: 8000 kB\nMemAvailable: 2000 kB",
+            "/proc/self/statm": "900 250 1 1 1 1 1",
+            "/proc/net/dev": f"Inter-\n face\n lo: 77 {' '.join(card)}\neth0:{' '.join(card)}",
+        }
+        monkeypatch.setattr(Path, "read_text", lambda path, encoding, files=files: files[str(path)])
+        values = machine.sample()
+    del values["disk_percent"]
+    assert values == {
+        "cpu": pytest.approx(100 * 90 / 160),
+        "proc.cpu": 150,
+        "memory_percent": 75,
+        "proc.memory_mb": 250 * os.sysconf("SC_PAGE_SIZE") / 1e6,
+        "network.recv": 2_000,
+        "network.sent": 0,
+    }
 
 
 def test_a_machine_that_tells_nothing_costs_nothing(

@@ -1,0 +1,66 @@
+"""What every test may rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from tests.cast import Cast, Clock, assemble
+
+
+@pytest.fixture(autouse=True)
+def _fresh_rules() -> Iterator[None]:
+    """A test that is rolled back takes its epochs with it, and the next one would meet them again."""
+    from automations import candidates
+
+    candidates.forget()
+    yield
+    candidates.forget()
+
+
+@pytest.fixture(autouse=True)
+def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int | None]]:
+    """The doorbell writes here what it would have told a broker: (task, id)."""
+    from automations import doorbell
+
+    heard: list[tuple[str, int | None]] = []
+    monkeypatch.setattr(doorbell, "_ring", lambda task, argument: heard.append((task, argument)))
+    return heard
+
+
+@pytest.fixture
+def penguins(db: None) -> Cast:
+    """Ada, Max and Vera of team penguins, their project waddle, and Otto of the otters."""
+    return assemble()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of all decisions, at noon, until the test moves it."""
+    hands = Clock(datetime(2026, 9, 1, 12, tzinfo=UTC))
+    monkeypatch.setattr("runs.clock.now", hands)
+    return hands
+
+
+@pytest.fixture
+def loopback(settings: Settings) -> None:
+    """Webhooks may reach receivers on this machine."""
+    from automations.actions.targets import parse_cidrs
+
+    settings.TRIPLINE_ALLOW_PRIVATE_TARGETS = parse_cidrs("127.0.0.0/8 ::1/128")
+
+
+@pytest.fixture(scope="session")
+def httpserver_listen_address() -> tuple[str, int]:
+    return ("127.0.0.1", 0)
+
+
+@pytest.fixture
+def files(settings: Settings, tmp_path: Path) -> Path:
+    """An empty folder that holds the files of this test's artifacts."""
+    settings.MEDIA_ROOT = tmp_path / "files"
+    return tmp_path / "files"
