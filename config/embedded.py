@@ -14,7 +14,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -45,7 +45,7 @@ POOLS = {"decide": 3, "deliver": 8}
 STOP_WITHIN = 5.0
 
 
-class Refused(Exception):
+class StartError(Exception):
     """Why Tripline does not start: one sentence that says what to do."""
 
 
@@ -55,20 +55,20 @@ class Refused(Exception):
 def lock_data_directory(directory: Path) -> TextIO:
     """Take `directory` (made when it is missing) for this process, as long as the result is kept.
 
-    The kernel lets go of the lock when the process ends, however it ends. Raises `Refused`.
+    The kernel lets go of the lock when the process ends, however it ends. Raises `StartError`.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (directory / "up.lock").open("a+", encoding="ascii")
     except OSError as error:
-        raise Refused(f"The data directory {directory} cannot be written: {error.strerror}.") from error
+        raise StartError(f"The data directory {directory} cannot be written: {error.strerror}.") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.seek(0)
         holder = file.read()
         file.close()
-        raise Refused(
+        raise StartError(
             f"Tripline runs already on the data directory {directory} (process {holder}). "
             "Stop that one, or give this one a directory of its own with TRIPLINE_DATA_DIR."
         ) from error
@@ -114,14 +114,16 @@ class Address:
 def listen(host: str, port: int) -> tuple[socket.socket, Address]:
     """Listen on `host` and `port` (0: any free one); clients wait until somebody accepts them.
 
-    Raises `Refused`.
+    Raises `StartError`.
     """
     if not 0 <= port <= 65535:
-        raise Refused(f"There is no port {port}; choose one from 1 to 65535 with --port (0: any free one).")
+        raise StartError(
+            f"There is no port {port}; choose one from 1 to 65535 with --port (0: any free one)."
+        )
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise Refused(f"The host {host!r} is unknown here; give a name or address with --host.") from error
+        raise StartError(f"The host {host!r} is unknown here; give a name or address with --host.") from error
     # IPv4 first: "localhost" is often both, and most clients try 127.0.0.1.
     family, kind, protocol, _name, place = min(found, key=lambda each: each[0] != socket.AF_INET)
     listener = socket.socket(family, kind, protocol)
@@ -131,7 +133,7 @@ def listen(host: str, port: int) -> tuple[socket.socket, Address]:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise Refused(_why_not(error, host, port)) from error
+        raise StartError(_why_not(error, host, port)) from error
     return listener, _address(host, listener)
 
 
@@ -184,6 +186,8 @@ class Web:
     def __init__(
         self, listener: socket.socket, application: WSGIApplication, on_end: Callable[[], None]
     ) -> None:
+        # It counts the requests that wait for a thread, one line for each.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
         self._server = create_server(
             application, map=self._sockets, sockets=[listener], **_waitress_options()
@@ -228,7 +232,7 @@ def load_application() -> WSGIApplication:
 
 
 def _waitress_options() -> dict[str, Any]:
-    options = {
+    options: dict[str, Any] = {
         "threads": WEB_THREADS,
         "ident": None,
         "asyncore_use_poll": True,
@@ -278,24 +282,13 @@ def _celery_app(queue: str) -> Celery:
     # Without the fixup for Django, which closes the thread's database connection around every task.
     app = Celery(f"tripline-{queue}", set_as_current=False, fixups=[])
     app.config_from_object("django.conf:settings", namespace="CELERY")
-    app.conf.update(worker_enable_remote_control=False, imports=["automations.tasks"])
+    app.conf.update(
+        imports=["automations.tasks"],
+        worker_enable_remote_control=False,
+        # Without end: a server that gave up on its broker would go on taking events that nobody decides.
+        broker_connection_max_retries=None,
+    )
     return app
-
-
-class Beat:
-    """Celery's beat in a thread, its schedule in memory."""
-
-    def __init__(self, app: Celery) -> None:
-        self._service = EmbeddedService(app, thread=True, scheduler_cls=settings.CELERY_BEAT_SCHEDULER)
-
-    def start(self) -> None:
-        self._service.start()
-
-    def stop(self) -> None:
-        self._service.service.stop()
-
-    def join(self, deadline: float) -> bool:
-        return _join(self._service, deadline)
 
 
 def _between_tasks(**_signal: Any) -> None:
@@ -321,23 +314,23 @@ class Server:
     """Web, workers and beat, started and stopped together."""
 
     def __init__(self, listener: socket.socket) -> None:
-        from config.celery import app
-
         self._ended = threading.Event()
-        _quieten()
         signals.task_prerun.connect(_between_tasks)
         signals.task_postrun.connect(_between_tasks)
         workers = [Worker(queue, threads, self._ended.set) for queue, threads in POOLS.items()]
-        web = Web(listener, load_application(), self._ended.set)
-        self._parts: Sequence[Web | Worker | Beat] = [*workers, Beat(app), web]
+        self._parts: list[Web | Worker] = [Web(listener, load_application(), self._ended.set), *workers]
+        self._beat = EmbeddedService(
+            _celery_app("beat"), thread=True, scheduler_cls=settings.CELERY_BEAT_SCHEDULER
+        )
 
     def start(self) -> None:
         from automations.sweep import sweep
 
-        for part in self._parts:
-            part.start()
         if settings.TRIPLINE_EMBEDDED:
             take_over()
+        for part in self._parts:
+            part.start()
+        self._beat.start()
         sweep()
 
     def wait(self) -> None:
@@ -350,15 +343,13 @@ class Server:
 
     def stop(self) -> bool:
         """Let what is in flight end, `STOP_WITHIN` seconds at most; False when something did not."""
-        for part in reversed(self._parts):
-            part.stop()
         deadline = time.monotonic() + STOP_WITHIN
-        return all([part.join(deadline) for part in self._parts])
-
-
-def _quieten() -> None:
-    # Says how many requests wait for a thread, at every request that does.
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+        for part in self._parts:
+            part.stop()
+        # Not waited for: it sleeps, and has nothing in hand.
+        self._beat.service.stop()
+        joined = [part.join(deadline) for part in self._parts]
+        return all(joined)
 
 
 def _thread(

@@ -248,6 +248,8 @@ LOGGING = {
         "tripline": {"level": "INFO"},
         "celery": {"level": "WARNING"},
         "waitress": {"level": "WARNING"},
+        # 4xx answers are the client's business and said to the client.
+        "django.request": {"level": "ERROR"},
         # It warns that `memory://` names no host.
         "kombu.connection": {"level": "ERROR"},
     },

@@ -92,7 +92,7 @@ def _key(secret: str) -> bytes:
 
 
 def _decoded(secret: bytes) -> bytes:
-    text = secret.removeprefix(_ENCODED_PREFIX.encode()).rstrip(b"=")
+    text = secret.removeprefix(_ENCODED_PREFIX.encode())
     try:
         # Padding may be left off; foreign characters may not: a lenient decoder would drop them and sign
         # with a different key than the receiver.

@@ -23,8 +23,11 @@ class Place:
 
 def lock(run: Run) -> Lane:
     """Lock the run's lane until the transaction ends; `lane.run` is the run as it is now."""
-    lanes = Lane.objects.select_for_update(of=("self",))
-    return lanes.select_related("run__user", "run__project__team__organization").get(pk=run.pk)
+    lane = Lane.objects.select_for_update().get(pk=run.pk)
+    # A statement of its own: in PostgreSQL one that waits for a lock gives the rows that it joins as they
+    # were before the wait.
+    lane.run = Run.objects.select_related("user", "project__team__organization").get(pk=run.pk)
+    return lane
 
 
 def take(lane: Lane) -> Place:

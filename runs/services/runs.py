@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
@@ -14,7 +15,7 @@ from django.utils.translation import gettext as _
 from runs import clock
 from runs.errors import Conflict
 from runs.models import Lane, Project, Run, RunStatus, RunStatusChange, SweepClock, User
-from runs.names import make_run_id, make_run_name, normalized
+from runs.names import make_run_id, make_run_name, normalized, validate_path_name
 from runs.services import lanes
 
 
@@ -31,6 +32,7 @@ def start_run(
 
     Creation as running is a change of status (R15). Raises `Conflict` when the run was deleted.
     """
+    run_id = _checked_run_id(run_id)
     if run_id and (existing := Run.objects.filter(project=project, run_id=run_id).first()):
         return _resume(existing, user, name=name, status=status, config=config), False
     run = Run(
@@ -48,9 +50,21 @@ def start_run(
             Lane.objects.create(run=run)
             _record_status(lanes.lock(run), run, actor=user, old="")
     except IntegrityError:
+        if not Run.objects.filter(project=project, run_id=run.run_id).exists():
+            raise
         # The id was taken meanwhile: resume that run, or try another made-up id.
         return start_run(project, user, run_id=run_id, name=name, status=status, config=config)
     return run, True
+
+
+def _checked_run_id(run_id: str) -> str:
+    """In NFC, and fit to be looked up."""
+    try:
+        if run_id:
+            validate_path_name(run_id)
+    except ValidationError as error:
+        raise ValidationError({"run_id": error.messages}) from error
+    return normalized(run_id)
 
 
 def _resume(
@@ -161,9 +175,9 @@ def _crash(run: Run, limit: datetime) -> bool:
 def _note_sweep(now: datetime) -> datetime:
     """Write down that somebody sweeps; return since when it has been done without a pause.
 
-    A pause is longer than ten intervals and a minute.
+    A pause is longer than three intervals, and than a minute or half the time after which a run crashes.
     """
-    pause = max(10 * settings.TRIPLINE_SWEEP_EVERY, 60.0)
+    pause = max(3 * settings.TRIPLINE_SWEEP_EVERY, min(60.0, settings.TRIPLINE_CRASH_AFTER / 2))
     clock_row, _created = SweepClock.objects.get_or_create(
         pk=1, defaults={"started_at": now, "swept_at": now}
     )

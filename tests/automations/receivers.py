@@ -113,4 +113,4 @@ def silent(_connection: socket.socket, receiver: Receiver) -> None:
 def sipping(connection: socket.socket, receiver: Receiver) -> None:
     """Read a little every few milliseconds and never answer."""
     while not receiver.closing.wait(0.01):
-        connection.recv(50_000)
+        connection.recv(200_000)

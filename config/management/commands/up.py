@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from config import env
-from config.embedded import Address, Refused, Server, adopt, listen, lock_data_directory, spool_into
+from config.embedded import Address, Server, StartError, adopt, listen, lock_data_directory, spool_into
 from config.first_start import ADMIN, TEAM, FirstStart, make_admin
 
 INTERRUPTED = 130  # the exit code of a shell for Ctrl-C
@@ -46,7 +46,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         try:
             self._run(host, port)
-        except Refused as refusal:
+        except StartError as refusal:
             sys.exit(str(refusal))
         except KeyboardInterrupt:
             self._say("Stopped.")
@@ -78,7 +78,7 @@ class Command(BaseCommand):
             return make_admin(env.text("TRIPLINE_ADMIN_PASSWORD"))
         except OperationalError as error:
             where = "DATABASE_URL" if connection.vendor == "postgresql" else connection.settings_dict["NAME"]
-            raise Refused(
+            raise StartError(
                 f"The database cannot be used ({where}): {' '.join(str(error).split())}."
             ) from error
 
@@ -139,4 +139,4 @@ class Signals:
 def _refuse_nonsense() -> None:
     errors = checks.run_checks(tags=["tripline"])
     if errors:
-        raise Refused("\n".join(" ".join(filter(None, (str(e.msg), e.hint))) for e in errors))
+        raise StartError("\n".join(" ".join(filter(None, (str(e.msg), e.hint))) for e in errors))

@@ -26,8 +26,8 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages)) from error
         except DatabaseError as error:
             raise CommandError(
-                f"The database cannot be used ({error}). Is this the right TRIPLINE_DATA_DIR or DATABASE_URL? "
-                "`python3 manage.py up` makes a new database ready."
+                f"The database cannot be used ({error}). `python3 manage.py up` makes a new one ready; "
+                "an existing one is named by TRIPLINE_DATA_DIR or DATABASE_URL."
             ) from error
         self.stdout.write(key)
 

@@ -1,0 +1,34 @@
+"""What all admin pages share."""
+
+from config.adminbase.filters import DeletedFilter, VisibleFilter
+from config.adminbase.forms import JSONField, ServiceForm, adopt, refusals
+from config.adminbase.inlines import ReadOnlyInline, ServiceFormSet, ServiceInline
+from config.adminbase.pages import ReadOnlyAdmin, ScopedAdmin, follow, team_roles
+from config.adminbase.theme import (
+    AdminPasswordChangeForm,
+    NumberInput,
+    PasswordInput,
+    TextInput,
+    UserCreationForm,
+)
+
+__all__ = [
+    "AdminPasswordChangeForm",
+    "DeletedFilter",
+    "JSONField",
+    "NumberInput",
+    "PasswordInput",
+    "ReadOnlyAdmin",
+    "ReadOnlyInline",
+    "ScopedAdmin",
+    "ServiceForm",
+    "ServiceFormSet",
+    "ServiceInline",
+    "TextInput",
+    "UserCreationForm",
+    "VisibleFilter",
+    "adopt",
+    "follow",
+    "refusals",
+    "team_roles",
+]

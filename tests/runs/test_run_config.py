@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from runs.models import Run
+from runs.services.runs import start_run, update_run
+from tests.cast import Cast, at_once, new_run
+
+
+@pytest.mark.django_db
+def test_config_is_merged_key_by_key(penguins: Cast) -> None:
+    run, _created = start_run(penguins.project, None, run_id="r1", config={"lr": 0.1, "depth": 3})
+    update_run(run, config={"lr": 0.2, "seed": 7})
+    start_run(penguins.project, None, run_id="r1", config={"resumed": True})
+    run.refresh_from_db()
+    assert run.config == {"lr": 0.2, "depth": 3, "seed": 7, "resumed": True}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_config_written_by_many_at_once_loses_no_key(penguins: Cast) -> None:
+    run = new_run(penguins.project)
+
+    def write(number: int) -> None:
+        for turn in range(5):
+            update_run(Run.objects.get(pk=run.pk), config={f"{number}.{turn}": turn})
+
+    at_once(6, write)
+    run.refresh_from_db()
+    assert len(run.config) == 30

@@ -1,0 +1,372 @@
+"""`manage.py up` as the person at the terminal meets it: a real process, seen from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.automations.receivers import answering, read_request, receiving, silent
+from tests.automations.receivers import Receiver
+from tests.upserver import ROOT, UpServer, environment_of, run_beside, up_server, wait_for
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpServer]:
+    """A first start on an empty directory."""
+    with up_server(tmp_path_factory.mktemp("fresh") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data directory of a server that was started once, and stopped."""
+    directory = tmp_path_factory.mktemp("used") / "data"
+    with up_server(directory, env={"TRIPLINE_ADMIN_PASSWORD": "correct horse"}) as server:
+        assert server.stop() == 0, server.output()
+        assert "correct horse" not in server.output()
+    return directory
+
+
+@pytest.fixture
+def data_dir(used: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(used, tmp_path / "data"))
+
+
+def refusal(data_dir: Path, *options: str, env: dict[str, str] | None = None) -> str:
+    """What `up` says when it does not start: on stderr alone, exit code 1, no traceback."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "up", *options],
+        cwd=ROOT,
+        env=environment_of(data_dir, env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip()
+
+
+def status(url: str, *, host: str = "") -> int:
+    request = urllib.request.Request(url, headers={"Host": host} if host else {})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+# --- The first start ------------------------------------------------------------------------------
+
+
+def test_the_first_start_serves_and_prints_what_one_needs(fresh: UpServer) -> None:
+    assert fresh.url.startswith("http://127.0.0.1:")
+    assert status(f"{fresh.url}/static/admin/css/base.css") == 200
+    assert status(f"{fresh.url}/no-such-page") == 404
+    assert len(fresh.key) == 43
+    assert fresh.password
+    assert "Traceback" not in fresh.output()
+    assert "WARNING" not in fresh.output()
+
+
+def test_the_printed_password_and_key_are_the_admins(fresh: UpServer) -> None:
+    script = f"""
+from django.contrib.auth import authenticate
+from runs.services.people import digest_of
+from runs.models import ApiKey, Member
+user = authenticate(username="admin", password={fresh.password!r})
+key = ApiKey.objects.get(digest=digest_of({fresh.key!r}))
+member = Member.objects.get(user=user)
+print(user.is_superuser, user.is_staff, key.user == user, member.team.name, member.role)
+"""
+    assert run_beside(fresh.env, script) == "True True True main admin"
+
+
+def test_what_it_writes_is_readable_by_its_owner_alone(fresh: UpServer) -> None:
+    assert stat.S_IMODE(fresh.data_dir.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) & 0o077 for path in fresh.data_dir.rglob("*")}
+    assert "tripline.sqlite3" in modes
+    assert set(modes.values()) == {0}
+
+
+def test_it_answers_to_its_own_names_only(fresh: UpServer) -> None:
+    port = fresh.url.rpartition(":")[2]
+    page = f"{fresh.url}/no-such-page"
+    assert status(page, host=f"localhost:{port}") == 404
+    assert status(page, host="evil.example.com") == 400
+
+
+def test_the_snippet_logs_a_run_when_it_is_pasted(fresh: UpServer, tmp_path: Path) -> None:
+    # A proxy is no reason to fail: it is not meant for this machine.
+    env = {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    done = subprocess.run(
+        ["bash", "-c", fresh.snippet()], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    script = """
+from runs.models import MetricSummary
+row = MetricSummary.objects.get(name="loss")
+print(row.run.project, row.run.user, row.run.status, row.count, row.last_step, row.minimum)
+"""
+    assert run_beside(fresh.env, script) == "main/first admin finished 20 19 0.05"
+
+
+# --- What it refuses ------------------------------------------------------------------------------
+
+
+def test_a_second_server_on_the_same_directory_is_refused_by_the_pid_of_the_first(fresh: UpServer) -> None:
+    said = refusal(fresh.data_dir, "--port", "0")
+    assert said == (
+        f"Tripline runs already on the data directory {fresh.data_dir} (process {fresh.process.pid}). "
+        "Stop that one, or give this one a directory of its own with TRIPLINE_DATA_DIR."
+    )
+    assert status(f"{fresh.url}/no-such-page") == 404
+
+
+def test_a_busy_port_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = refusal(tmp_path / "data", "--port", str(port))
+    assert said == f"Port {port} of 127.0.0.1 is in use; stop what uses it, or choose another with --port."
+    assert not (tmp_path / "data" / "tripline.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "70000"], "There is no port 70000; choose one from 1 to 65535"),
+        (["--port", "-1"], "There is no port -1; choose one from 1 to 65535"),
+        # An address for documentation, which no machine has; nothing is sent to it.
+        (["--host", "192.0.2.1"], "192.0.2.1 is no address of this machine; give one that is with --host."),
+        (["--host", "not a host"], "The host 'not a host' is unknown here"),
+    ],
+)
+def test_an_impossible_address_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
+    assert said in refusal(tmp_path / "data", *options)
+    assert not (tmp_path / "data" / "tripline.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRIPLINE_CRASH_AFTER", "soon"),
+        ("TRIPLINE_LOG", "xml"),
+        ("TRIPLINE_ALLOW_PRIVATE_TARGETS", "10.0.0.0/99"),
+        ("TRIPLINE_BASE_URL", "tripline.example.com"),
+        ("DATABASE_URL", "mysql://127.0.0.1/x"),
+        ("REDIS_URL", "127.0.0.1:6379"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_its_name(tmp_path: Path, name: str, value: str) -> None:
+    said = refusal(tmp_path / "data", env={name: value})
+    assert any(line.startswith(name) for line in said.splitlines()), said
+    assert not (tmp_path / "data" / "tripline.sqlite3").exists()
+
+
+def test_every_wrong_variable_is_named_at_once(tmp_path: Path) -> None:
+    said = refusal(tmp_path / "data", env={"TRIPLINE_CRASH_AFTER": "soon", "TRIPLINE_LOG": "xml"})
+    assert [line.split()[0] for line in said.splitlines()] == ["TRIPLINE_CRASH_AFTER", "TRIPLINE_LOG"]
+
+
+def test_production_without_its_own_keys_is_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path / "data", env={"REDIS_URL": "redis://127.0.0.1:1/0"})
+    assert [line.split()[0] for line in said.splitlines()] == ["SECRET_KEY", "TRIPLINE_SECRET_KEYS"]
+
+
+def test_a_database_that_does_not_answer_is_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path / "data", "--port", "0", env=production("postgres://tl@127.0.0.1:1/tl", ""))
+    assert said.startswith("The database cannot be used (DATABASE_URL): ")
+    assert len(said.splitlines()) == 1
+
+
+# --- Stopping, and starting again -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(data_dir: Path, number: signal.Signals) -> None:
+    with up_server(data_dir) as server:
+        assert status(f"{server.url}/no-such-page") == 404
+        began = time.monotonic()
+        assert server.stop(number) == 0
+        assert time.monotonic() - began < 4
+    assert server.lines[-1] == "Stopped.\n"
+    assert "Traceback" not in server.output()
+
+
+def test_a_later_start_prints_no_password_and_says_how_keys_are_made(data_dir: Path) -> None:
+    with up_server(data_dir) as server:
+        assert (server.key, server.password) == ("", "")
+    assert "Password" not in server.output()
+    assert "migrations" not in server.output()
+    assert "python3 manage.py createapikey USERNAME" in server.output()
+
+
+def test_the_chosen_password_is_taken_and_not_printed(data_dir: Path) -> None:
+    script = """
+from django.contrib.auth import authenticate
+print(authenticate(username="admin", password="correct horse"))
+"""
+    assert run_beside(environment_of(data_dir), script) == "admin"
+
+
+def test_the_lock_goes_with_a_killed_server(data_dir: Path) -> None:
+    with up_server(data_dir) as server:
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert (data_dir / "up.lock").read_text() == str(server.process.pid)
+    with up_server(data_dir) as again:
+        assert status(f"{again.url}/no-such-page") == 404
+
+
+def test_the_port_of_a_killed_server_is_free_at_once(data_dir: Path) -> None:
+    with up_server(data_dir) as server:
+        port = server.url.rpartition(":")[2]
+        with socket.create_connection(("127.0.0.1", int(port))):
+            server.stop(signal.SIGKILL)
+    with up_server(data_dir, "--port", port) as again:
+        assert again.url == server.url
+
+
+# --- Deciding and delivering ----------------------------------------------------------------------
+
+WATCHED_RUN = """
+cast = assemble()
+rule(cast.project, "run_status", {"statuses": ["running"]})
+new_run(cast.project)
+"""
+
+
+def executions(env: dict[str, str]) -> list[list[str]]:
+    """(state, webhook id, number of attempts) of every delivery."""
+    script = """
+import json
+rows = Delivery.objects.order_by("pk").values_list("execution__state", "webhook_id", "attempt_count")
+print(json.dumps(list(rows)))
+"""
+    return list(json.loads(run_beside(env, script)))
+
+
+def test_what_waited_when_nobody_ran_is_decided_at_the_start(data_dir: Path) -> None:
+    env = environment_of(data_dir)
+    run_beside(env, WATCHED_RUN)
+    assert executions(env) == []
+    # No sweep but the first, so that it is the start that does it.
+    with up_server(data_dir, env={"TRIPLINE_SWEEP_EVERY": "600"}) as server:
+        wait_for(lambda: [row[0] for row in executions(env)] == ["finished"])
+    assert "Traceback" not in server.output()
+
+
+def test_the_sweep_finds_what_nobody_rang_for(data_dir: Path) -> None:
+    with up_server(data_dir, env={"TRIPLINE_SWEEP_EVERY": "0.2"}) as server:
+        # Its doorbell rings in another process, which has a memory broker of its own.
+        run_beside(server.env, WATCHED_RUN)
+        wait_for(lambda: [row[0] for row in executions(server.env)] == ["finished"])
+
+
+def hooked_run(url: str) -> str:
+    return f"""
+cast = assemble()
+hook = webhook(cast.team, {url!r})
+rule(cast.project, "run_status", {{"statuses": ["running"]}}, actions=sends(hook))
+new_run(cast.project)
+"""
+
+
+def slowly(connection: socket.socket, receiver: Receiver) -> None:
+    """Answer when the test has done what it does meanwhile."""
+    read_request(connection, receiver)
+    time.sleep(1.0)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_a_delivery_in_flight_ends_before_the_server_does(data_dir: Path) -> None:
+    env = environment_of(data_dir)
+    with receiving(slowly) as receiver:
+        run_beside(env, hooked_run(receiver.url))
+        with up_server(data_dir) as server:
+            wait_for(lambda: receiver.requests)
+            assert server.stop() == 0
+    [[state, webhook_id, attempts]] = executions(env)
+    assert (state, attempts) == ("finished", 1)
+    assert receiver.header("webhook-id") == webhook_id
+
+
+def test_a_delivery_that_hangs_does_not_hold_up_the_stop_and_is_made_again(data_dir: Path) -> None:
+    env = environment_of(data_dir)
+    with receiving(silent) as hanging:
+        run_beside(env, hooked_run(hanging.url))
+        with up_server(data_dir) as server:
+            wait_for(lambda: hanging.connections)
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 8
+            assert server.lines[-1] == "Stopped.\n"
+    [[state, webhook_id, attempts]] = executions(env)
+    assert (state, attempts) == ("pending", 0)
+    with receiving(answering(), port=hanging.port) as receiver, up_server(data_dir):
+        wait_for(lambda: receiver.requests)
+        wait_for(lambda: executions(env) == [["finished", webhook_id, 1]])
+    assert receiver.header("webhook-id") == webhook_id
+
+
+def test_a_second_signal_stops_at_once(data_dir: Path) -> None:
+    env = environment_of(data_dir)
+    with receiving(silent) as hanging:
+        run_beside(env, hooked_run(hanging.url))
+        with up_server(data_dir) as server:
+            wait_for(lambda: hanging.connections)
+            server.process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                server.process.wait(1)
+            began = time.monotonic()
+            assert server.stop() == 130
+            assert time.monotonic() - began < 1
+    assert "Traceback" not in server.output()
+
+
+# --- PostgreSQL and Valkey ------------------------------------------------------------------------
+
+
+def production(database: str, broker: str) -> dict[str, str]:
+    from cryptography.fernet import Fernet
+
+    return {
+        "DATABASE_URL": database,
+        "REDIS_URL": broker,
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "TRIPLINE_SECRET_KEYS": Fernet.generate_key().decode(),
+    }
+
+
+@pytest.mark.slow
+def test_one_process_serves_the_production_shape_too(tmp_path: Path) -> None:
+    from tests.servers import postgres, valkey
+
+    with postgres() as database, valkey() as broker:
+        env = {**production(database, broker), "TRIPLINE_SWEEP_EVERY": "600"}
+        with up_server(tmp_path / "data", env=env) as server:
+            assert status(f"{server.url}/no-such-page") == 404
+            assert server.key
+            # This process rings through the broker; there is no sweep that would help.
+            run_beside(server.env, WATCHED_RUN)
+            wait_for(lambda: [row[0] for row in executions(server.env)] == ["finished"], within=4)
+            assert server.stop() == 0
+    assert not (tmp_path / "data" / "tripline.sqlite3").exists()
+    assert "Traceback" not in server.output()
