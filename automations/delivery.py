@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import uuid
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from automations import backoff
+from automations import backoff, doorbell
 from automations.actions.base import ACTIONS, Outcome
 from automations.models import Attempt, Delivery, DeliveryState, Execution, ExecutionState
 from runs import clock
@@ -51,7 +52,9 @@ def _claim(integration_id: int | None) -> Delivery | None:
         lease = uuid.uuid4()
         timeout = timedelta(seconds=delivery.integration.timeout if delivery.integration else 10)
         row = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PENDING, next_at=delivery.next_at)
-        if row.update(lease=lease, next_at=now + timeout + LEASE_MARGIN) == 1:
+        with transaction.atomic():
+            claimed = row.update(lease=lease, next_at=now + timeout + LEASE_MARGIN)
+        if claimed:
             delivery.lease = lease
             return delivery
 
@@ -115,21 +118,26 @@ def _settle_execution(execution_id: int, now: datetime) -> None:
     Execution.objects.filter(pk=execution.pk).update(state=state, finished_at=now)
 
 
-def redeliver(execution: Execution) -> int:
-    """Send the failed deliveries of an execution again, with their ids; returns how many.
-
-    A new round of the retry schedule begins.
-    """
-    return requeue(execution.deliveries.all())
+def release_leases() -> int:
+    """Make due at once whatever a sender had claimed; only for a process that knows it is alone."""
+    claimed = Delivery.objects.filter(state=DeliveryState.PENDING, lease__isnull=False)
+    return claimed.update(lease=None, next_at=clock.now())
 
 
 def requeue(deliveries: QuerySet[Delivery]) -> int:
-    """Put failed deliveries back into the queue, in one statement each for them and their executions."""
+    """Send failed deliveries again, under the same ids and in a new round of the schedule.
+
+    Returns how many. One statement each for them and for their executions.
+    """
+    now = clock.now()
     with transaction.atomic():
-        failed = deliveries.filter(state=DeliveryState.FAILED)
+        failed = deliveries.filter(state=DeliveryState.FAILED).order_by()
         executions = list(failed.values_list("execution_id", flat=True).distinct())
+        integrations = list(failed.values_list("integration_id", flat=True).distinct())
         count = Delivery.objects.filter(pk__in=failed.values("pk")).update(
-            state=DeliveryState.PENDING, tries=0, next_at=clock.now(), finished_at=None
+            state=DeliveryState.PENDING, tries=0, next_at=now, finished_at=None
         )
         Execution.objects.filter(pk__in=executions).update(state=ExecutionState.PENDING, finished_at=None)
+        for integration_id in integrations:
+            transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
     return count

@@ -86,6 +86,7 @@ def _asked(automation: Automation, change: Any) -> Decision | None:
     return Decision(automation, event_type, change, facts, verdict.hits) if verdict.hits else None
 
 
+@transaction.atomic
 def _advance(run: Run, cursor: int, *, to: int) -> bool:
     return Lane.objects.filter(pk=run.pk, cursor=cursor).update(cursor=to) == 1
 

@@ -56,9 +56,9 @@ class Decision:
 
 def record(decision: Decision, event: Event | None) -> None:
     """Write down one decision. `event` is None for metrics, whose event is made when one fires."""
-    # The rule may have been deleted since it was asked; the lock keeps it until this is written.
-    rows = Automation.objects.select_for_update(of=("self",)).filter(pk=decision.automation.pk)
-    if not rows.exists():
+    # The rule may have been deleted since it was asked. If that happens right now, the foreign key fails,
+    # nothing of this transaction is written, and the change is decided again without the rule.
+    if not Automation.objects.filter(pk=decision.automation.pk).exists():
         return
     if _is_muted(decision):
         _hold_back(decision, decision.hits, key=f"muted:{_muted_until(decision)}", reason=_muted(decision))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from config import env
 
@@ -49,7 +50,8 @@ TRIPLINE_MAX_BODY = 32 * 1024 * 1024
 # --- Django ---------------------------------------------------------------------------------------
 
 DEBUG = False
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or ["127.0.0.1", "localhost", "[::1]"]
+_OWN_HOST = urlsplit(TRIPLINE_BASE_URL).hostname or "127.0.0.1"
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS") or ["127.0.0.1", "localhost", "[::1]", _OWN_HOST]
 CSRF_TRUSTED_ORIGINS = [TRIPLINE_BASE_URL]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

@@ -58,7 +58,7 @@ BATCH_BYTES = 900_000  # below the 1 MB that many reverse proxies allow
 BUFFER_BYTES = 32_000_000  # some 500,000 points of one value
 HEARTBEAT_EVERY, SYSTEM_EVERY = 30.0, 15.0
 REQUEST_TIMEOUT, FILE_TIMEOUT = 10.0, 60.0  # seconds of silence on a connection
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0  # between two tries
+FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 0.25, 30.0, 2.0  # between two tries; the last: once finishing
 INIT_PATIENCE, ARTIFACT_PATIENCE = 20.0, 120.0  # seconds of trying before it is an error
 
 _random = secrets.SystemRandom()  # not the global generator: logging must not disturb a seeded training
@@ -336,10 +336,10 @@ class _Outbox:
             self._changed.notify_all()
 
     def _rest(self, error: TriplineError, seconds: float) -> bool:
-        """Closing cuts a pause short; from then on tries are at most 2 s apart."""
+        """Closing cuts a pause short; from then on tries are at most LAST_PAUSE apart."""
         self._say_once(f"{error}; keeping the points and trying on")
         if self._closing.is_set():
-            return not self._abandoned.wait(min(seconds, 2.0))
+            return not self._abandoned.wait(min(seconds, LAST_PAUSE))
         self._closing.wait(seconds)
         return not self._abandoned.is_set()
 

@@ -160,9 +160,9 @@ class TargetPolicy:
         kind = special_range(address)
         if kind is None or any(address in network for network in self.allowed):
             return
-        subject = f"{address} is" if host == str(address) else f"{host} leads to {address},"
+        subject = "the URL" if host == str(address) else host
         raise TargetRefused(
-            f"{subject} a {kind} address, which outbound calls may not reach;"
+            f"{subject} leads to {address} ({kind}), which outbound calls may not reach;"
             f" if it is meant, add {address} or its network to {ALLOW_VARIABLE}"
         )
 

@@ -20,6 +20,7 @@ from config.adminbase.theme import ModelAdmin
 from runs import access
 from runs.models import Member, Role
 
+
 def team_roles(request: HttpRequest) -> dict[int, Role]:
     """The person's role by team id, read once per request."""
     if not hasattr(request, "team_roles"):

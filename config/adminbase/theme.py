@@ -10,17 +10,20 @@ from django.apps import apps
 if apps.is_installed("unfold"):
     from unfold.admin import ModelAdmin, TabularInline
     from unfold.forms import AdminPasswordChangeForm, UserCreationForm
-    from unfold.widgets import UnfoldAdminIntegerFieldWidget as NumberInput
-    from unfold.widgets import UnfoldAdminPasswordInput as PasswordInput
-    from unfold.widgets import UnfoldAdminTextareaWidget as Textarea
-    from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
+    from unfold.widgets import (
+        UnfoldAdminIntegerFieldWidget as NumberInput,
+        UnfoldAdminPasswordInput as PasswordInput,
+        UnfoldAdminTextareaWidget as Textarea,
+        UnfoldAdminTextInputWidget as TextInput,
+    )
 else:
     from django.contrib.admin import ModelAdmin, TabularInline
-    from django.contrib.admin.widgets import AdminIntegerFieldWidget as NumberInput
-    from django.contrib.admin.widgets import AdminTextareaWidget as Textarea
-    from django.contrib.admin.widgets import AdminTextInputWidget as TextInput
-    from django.contrib.auth.forms import AdminPasswordChangeForm
-    from django.contrib.auth.forms import AdminUserCreationForm as UserCreationForm
+    from django.contrib.admin.widgets import (
+        AdminIntegerFieldWidget as NumberInput,
+        AdminTextareaWidget as Textarea,
+        AdminTextInputWidget as TextInput,
+    )
+    from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm as UserCreationForm
     from django.forms import PasswordInput
 
 __all__ = [

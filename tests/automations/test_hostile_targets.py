@@ -285,7 +285,7 @@ def test_a_special_address_in_the_url_is_refused(
     resolver = FakeResolver()
     host = f"[{address}]" if ":" in address else address
     reason = _refusal(f"{scheme}://{host}:{listener.port}/", TargetPolicy(resolver=resolver))
-    assert f"{kind} address" in reason
+    assert f"({kind}), which outbound calls may not reach" in reason
     assert "TRIPLINE_ALLOW_PRIVATE_TARGETS" in reason
     assert (listener.connections, attempts, resolver.questions) == (0, [], [])
 
@@ -310,7 +310,7 @@ def test_the_corpus_is_refused_for_its_addresses_and_not_for_want_of_a_listener(
 def test_the_reason_names_the_host_the_address_and_what_to_allow(listener: Receiver) -> None:
     policy = TargetPolicy(resolver=FakeResolver([PUBLIC, "10.0.0.5"]))
     reason = _refusal("http://hook.example/services/very-secret", policy)
-    assert "hook.example leads to 10.0.0.5" in reason
+    assert "hook.example leads to 10.0.0.5 (private)" in reason
     assert "add 10.0.0.5 or its network to TRIPLINE_ALLOW_PRIVATE_TARGETS" in reason
     assert "very-secret" not in reason
 
