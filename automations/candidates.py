@@ -37,6 +37,12 @@ def for_batch(batch: MetricBatch, names: Iterable[str] | None = None) -> list[Au
     return _for_run(batch, MetricBatch, routing_keys=wanted)
 
 
+def watched_metrics(batch: MetricBatch) -> set[str]:
+    """What rules in the scopes of this batch are routed by: the names of metrics, and "" for any."""
+    scopes = _run_scopes(batch.run.project)
+    return {key for scope_key, epoch in scopes for _type, key in _rules(scope_key, epoch).rules}
+
+
 def for_status_change(change: RunStatusChange) -> list[Automation]:
     return _for_run(change, RunStatusChange, routing_keys=[""])
 

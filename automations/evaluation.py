@@ -73,7 +73,9 @@ def _decide(change: LaneChange) -> Iterator[Decision]:
     if isinstance(change, RunStatusChange):
         rules = candidates.for_status_change(change)
     else:
-        rules = candidates.for_batch(change, metrics.names_in_batch(change.run_id, change.seq))
+        watched = candidates.watched_metrics(change)
+        names = metrics.names_in_batch(change.run_id, change.source, seq=change.seq, among=watched)
+        rules = candidates.for_batch(change, names)
     for automation in rules:
         if decision := _asked(automation, change):
             yield decision

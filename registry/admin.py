@@ -19,6 +19,7 @@ from config.adminbase import (
     ServiceForm,
     ServiceInline,
     VisibleFilter,
+    actor,
     adopt,
     follow,
     team_roles,
@@ -41,7 +42,7 @@ from registry.names import validate_alias
 from registry.services import collections, versions
 from runs import access as runs_access
 from runs.admin import MemberForm
-from runs.models import Role, User
+from runs.models import Role
 from runs.services.saving import save_named
 
 
@@ -73,11 +74,6 @@ def visible_collections(user: Any) -> QuerySet[Collection]:
         Q(project__in=runs_access.projects(user).values("pk"))
         | Q(registry__in=access.registries(user).values("pk"))
     )
-
-
-def _actor(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
 
 
 # --- Registries -----------------------------------------------------------------------------------
@@ -150,10 +146,10 @@ class RegistryAdmin(ScopedAdmin):
         if obj.pk:
             save_named(obj)
             return
-        runs_access.require_some_team(_actor(request), obj.organization)
+        runs_access.require_some_team(actor(request), obj.organization)
         made = collections.create_registry(
             obj.name,
-            owner=_actor(request),
+            owner=actor(request),
             organization=obj.organization,
             description=obj.description,
             visibility=Visibility(obj.visibility),
@@ -210,10 +206,10 @@ class CollectionTagInline(LabelInline):
     model = CollectionTag
 
     def write(self, request: HttpRequest, row: CollectionTag, form: Any) -> None:
-        collections.tag_collection(row.collection, row.name, actor=_actor(request))
+        collections.tag_collection(row.collection, row.name, actor=actor(request))
 
     def remove(self, request: HttpRequest, row: CollectionTag) -> None:
-        collections.untag_collection(row.collection, row.name, actor=_actor(request))
+        collections.untag_collection(row.collection, row.name, actor=actor(request))
 
 
 def with_number(aliases: QuerySet[Alias]) -> QuerySet[Alias]:
@@ -255,13 +251,13 @@ class AliasForm(ServiceForm):
 
 
 def put_alias(request: HttpRequest, alias: Alias) -> None:
-    access.require_alias_role(_actor(request), alias.collection, alias.name)
-    collections.set_alias(alias.collection, alias.name, alias.version, actor=_actor(request))
+    access.require_alias_role(actor(request), alias.collection, alias.name)
+    collections.set_alias(alias.collection, alias.name, alias.version, actor=actor(request))
 
 
 def take_alias(request: HttpRequest, alias: Alias) -> None:
-    access.require_alias_role(_actor(request), alias.collection, alias.name)
-    collections.remove_alias(alias.collection, alias.name, actor=_actor(request))
+    access.require_alias_role(actor(request), alias.collection, alias.name)
+    collections.remove_alias(alias.collection, alias.name, actor=actor(request))
 
 
 class AliasInline(ServiceInline):
@@ -324,7 +320,7 @@ class CollectionAdmin(PlacedAdmin):
         parent = obj.project or obj.registry
         assert parent is not None  # the form asks for one
         made = collections.create_collection(
-            parent, obj.name, actor=_actor(request), type=obj.type, description=obj.description
+            parent, obj.name, actor=actor(request), type=obj.type, description=obj.description
         )
         adopt(obj, made)
 
@@ -350,11 +346,11 @@ class CollectionTagAdmin(PlacedAdmin):
     can_change = False
 
     def write(self, request: HttpRequest, obj: CollectionTag, form: Any) -> None:
-        collections.tag_collection(obj.collection, obj.name, actor=_actor(request))
+        collections.tag_collection(obj.collection, obj.name, actor=actor(request))
         adopt(obj, CollectionTag.objects.get(collection=obj.collection, name=obj.name))
 
     def remove(self, request: HttpRequest, obj: CollectionTag) -> None:
-        collections.untag_collection(obj.collection, obj.name, actor=_actor(request))
+        collections.untag_collection(obj.collection, obj.name, actor=actor(request))
 
 
 @admin.register(Alias)
@@ -404,11 +400,11 @@ class MembershipAdmin(PlacedAdmin):
     can_change = False
 
     def write(self, request: HttpRequest, obj: Membership, form: Any) -> None:
-        made, _created = versions.link_version(obj.collection, obj.version, actor=_actor(request))
+        made, _created = versions.link_version(obj.collection, obj.version, actor=actor(request))
         adopt(obj, made)
 
     def remove(self, request: HttpRequest, obj: Membership) -> None:
-        versions.unlink_version(obj.collection, obj.version, actor=_actor(request))
+        versions.unlink_version(obj.collection, obj.version, actor=actor(request))
 
 
 # --- Versions -------------------------------------------------------------------------------------
@@ -418,10 +414,10 @@ class VersionTagInline(LabelInline):
     model = VersionTag
 
     def write(self, request: HttpRequest, row: VersionTag, form: Any) -> None:
-        versions.tag_version(row.version, row.name, actor=_actor(request))
+        versions.tag_version(row.version, row.name, actor=actor(request))
 
     def remove(self, request: HttpRequest, row: VersionTag) -> None:
-        versions.untag_version(row.version, row.name, actor=_actor(request))
+        versions.untag_version(row.version, row.name, actor=actor(request))
 
 
 class FileInline(ReadOnlyInline):
@@ -493,11 +489,11 @@ class VersionTagAdmin(OfVersionAdmin):
     can_change = False
 
     def write(self, request: HttpRequest, obj: VersionTag, form: Any) -> None:
-        versions.tag_version(obj.version, obj.name, actor=_actor(request))
+        versions.tag_version(obj.version, obj.name, actor=actor(request))
         adopt(obj, VersionTag.objects.get(version=obj.version, name=obj.name))
 
     def remove(self, request: HttpRequest, obj: VersionTag) -> None:
-        versions.untag_version(obj.version, obj.name, actor=_actor(request))
+        versions.untag_version(obj.version, obj.name, actor=actor(request))
 
 
 @admin.register(ArtifactFile)

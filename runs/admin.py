@@ -25,6 +25,7 @@ from config.adminbase import (
     TextInput,
     UserCreationForm,
     VisibleFilter,
+    actor,
     adopt,
     team_roles,
 )
@@ -143,8 +144,7 @@ class TeamAdmin(ScopedAdmin):
         if obj.pk:
             save_named(obj)
         else:
-            assert isinstance(request.user, User)
-            made = people.create_team(obj.name, organization=obj.organization, owner=request.user)
+                made = people.create_team(obj.name, organization=obj.organization, owner=actor(request))
             adopt(obj, made)
 
 
@@ -242,7 +242,7 @@ class ApiKeyAdmin(ScopedAdmin):
         if obj.team is not None:
             made, key = people.create_service_key(obj.team, obj.name)
         else:
-            made, key = people.create_key(form.cleaned_data.get("user") or request.user, obj.name)
+            made, key = people.create_key(form.cleaned_data.get("user") or actor(request), obj.name)
         adopt(obj, made)
         text = _("Copy the key now, it is not shown again: %(key)s") % {"key": key}
         self.message_user(request, text, messages.WARNING)
@@ -312,21 +312,19 @@ class RunAdmin(ScopedAdmin):
     soft_delete = True
 
     def write(self, request: HttpRequest, obj: Run, form: Any) -> None:
-        assert isinstance(request.user, User)
         # The name first: a rule on the change of status reads the name as of then.
         if "name" in form.changed_data:
             run_services.update_run(obj, name=form.cleaned_data["name"])
         if "status" in form.changed_data:
-            run_services.set_status(obj, RunStatus(form.cleaned_data["status"]), actor=request.user)
+            run_services.set_status(obj, RunStatus(form.cleaned_data["status"]), actor=actor(request))
 
     def remove(self, request: HttpRequest, obj: Run) -> None:
         run_services.delete_run(obj)
 
     def _mark(self, request: HttpRequest, queryset: QuerySet[Run], status: RunStatus) -> None:
-        assert isinstance(request.user, User)
         runs = self.writable(request, queryset.filter(deleted_at=None).exclude(status=status))
         for run in runs:
-            run_services.set_status(run, status, actor=request.user)
+            run_services.set_status(run, status, actor=actor(request))
         text = ngettext("%(count)d run changed.", "%(count)d runs changed.", len(runs))
         self.message_user(request, text % {"count": len(runs)}, messages.SUCCESS)
 

@@ -121,8 +121,10 @@ def last_step(run: Run, source: str) -> int:
     return -1 if found is None else int(found)
 
 
-def names_in_batch(run_id: int, seq: int) -> list[str]:
-    return list(MetricChunk.objects.filter(run=run_id, seq=seq).values_list("name", flat=True))
+def names_in_batch(run_id: int, source: str, *, seq: int, among: Iterable[str]) -> list[str]:
+    """Which of these metrics the batch holds."""
+    chunks = MetricChunk.objects.filter(run=run_id, source=source, name__in=list(among), seq=seq)
+    return list(chunks.values_list("name", flat=True))
 
 
 def batch(run_id: int, source: str, name: str, *, seq: int) -> Series:

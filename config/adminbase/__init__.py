@@ -3,7 +3,7 @@
 from config.adminbase.filters import DeletedFilter, VisibleFilter
 from config.adminbase.forms import JSONField, ServiceForm, adopt, refusals
 from config.adminbase.inlines import ReadOnlyInline, ServiceFormSet, ServiceInline
-from config.adminbase.pages import ReadOnlyAdmin, ScopedAdmin, follow, team_roles
+from config.adminbase.pages import ReadOnlyAdmin, ScopedAdmin, actor, follow, team_roles
 from config.adminbase.theme import (
     AdminPasswordChangeForm,
     NumberInput,
@@ -27,6 +27,7 @@ __all__ = [
     "TextInput",
     "UserCreationForm",
     "VisibleFilter",
+    "actor",
     "adopt",
     "follow",
     "refusals",

@@ -1,0 +1,3 @@
+from automations.admin import history, rules, targets
+
+__all__ = ["history", "rules", "targets"]

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from automations import vault
+from automations.models import Inbox, InboxRequest, Integration, Secret
+from automations.services import targets
+from config.adminbase import (
+    PasswordInput,
+    ReadOnlyAdmin,
+    ScopedAdmin,
+    ServiceForm,
+    TextInput,
+    VisibleFilter,
+    actor,
+)
+from runs.models import Role
+
+_KEPT = gettext_lazy("Not shown again. Leave it empty to keep what is stored.")
+
+
+class TeamOwnedAdmin(ScopedAdmin):
+    """Base of what a team owns and where it sends."""
+
+    list_filter: list[Any] = [("team", VisibleFilter)]
+    search_fields = ["name", "team__name"]
+    list_select_related = ["team"]
+    fixed_fields = ["team"]
+    autocomplete_fields = ["team"]
+    write_role = Role.ADMIN
+
+    def remove(self, request: HttpRequest, obj: Any) -> None:
+        targets.delete_target(obj)
+
+
+class SecretForm(ServiceForm):
+    value = forms.CharField(
+        label=gettext_lazy("value"),
+        required=False,
+        strip=False,
+        max_length=10_000,
+        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=_KEPT,
+    )
+
+
+@admin.register(Secret)
+class SecretAdmin(TeamOwnedAdmin):
+    list_display = ["name", "team", "created_at", "updated_at"]
+    form = SecretForm
+    fields = ["team", "name", "value", "created_at", "updated_at"]
+    readonly_fields = ["created_at", "updated_at"]
+
+    def write(self, request: HttpRequest, obj: Secret, form: Any) -> None:
+        targets.save_secret(obj, value=form.cleaned_data["value"] or None)
+
+
+class IntegrationForm(ServiceForm):
+    url = forms.CharField(
+        label=gettext_lazy("URL"),
+        required=False,
+        strip=False,
+        max_length=4000,
+        widget=TextInput(attrs={"autocomplete": "off"}),
+        help_text=_KEPT,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("access_token", "signing_secret", "signing_secret_previous"):
+            field: Any = self.fields.get(name)
+            if field is None:
+                continue
+            field.label_from_instance = lambda secret: f"{secret.team}/{secret}"
+            if self.instance.pk:
+                field.queryset = field.queryset.filter(team=self.instance.team_id)
+
+
+@admin.register(Integration)
+class IntegrationAdmin(TeamOwnedAdmin):
+    list_display = ["name", "team", "type", "host", "healthy", "disabled_at", "created_at"]
+    list_filter = ["type", ("disabled_at", admin.EmptyFieldListFilter), ("team", VisibleFilter)]
+    search_fields = ["name", "host", "team__name"]
+    form = IntegrationForm
+    fields = ["team", "type", "name", "url", "host", "access_token", "signing_secret",
+              "signing_secret_previous", "timeout", "disabled_at", "disabled_reason", "created_at"]
+    readonly_fields = ["host", "disabled_at", "disabled_reason", "created_at"]
+    fixed_fields = ["team", "type"]
+    actions = ["enable", "disable"]
+
+    @admin.display(description=gettext_lazy("enabled"), boolean=True)
+    def healthy(self, obj: Integration) -> bool:
+        return obj.healthy
+
+    def write(self, request: HttpRequest, obj: Integration, form: Any) -> None:
+        try:
+            targets.save_integration(obj, url=form.cleaned_data["url"] or None)
+        except vault.VaultError as error:
+            raise ValidationError(str(error)) from error
+
+    def _set_enabled(
+        self, request: HttpRequest, queryset: QuerySet[Integration], *, enabled: bool
+    ) -> None:
+        found = self.writable(request, queryset.filter(disabled_at__isnull=not enabled))
+        for integration in found:
+            reason = "" if enabled else _("Disabled by %(user)s.") % {"user": actor(request)}
+            targets.set_integration_enabled(integration, enabled=enabled, reason=reason)
+        text = ngettext("%(count)d integration changed.", "%(count)d integrations changed.", len(found))
+        self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
+
+    @admin.action(description=gettext_lazy("Enable, and send what was held"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Integration]) -> None:
+        self._set_enabled(request, queryset, enabled=True)
+
+    @admin.action(description=gettext_lazy("Disable, and hold what is sent"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Integration]) -> None:
+        self._set_enabled(request, queryset, enabled=False)
+
+
+@admin.register(Inbox)
+class InboxAdmin(TeamOwnedAdmin):
+    list_display = ["name", "team", "created_at"]
+    fields = ["team", "name", "address", "created_at"]
+    readonly_fields = ["address", "created_at"]
+    write_role = Role.MEMBER
+
+    @admin.display(description=gettext_lazy("URL"))
+    def address(self, obj: Inbox) -> str:
+        return obj.url
+
+    def write(self, request: HttpRequest, obj: Inbox, form: Any) -> None:
+        targets.save_inbox(obj)
+
+
+@admin.register(InboxRequest)
+class InboxRequestAdmin(ReadOnlyAdmin):
+    list_display = ["received_at", "inbox", "verdict"]
+    list_filter = ["verdict", ("inbox", VisibleFilter)]
+    search_fields = ["inbox__name"]
+    list_select_related = ["inbox"]
+    fields = [*list_display, "headers", "body"]
+    team_path = "inbox__team"

@@ -1,0 +1,171 @@
+"""From the bytes of a call to columns: what is taken, and what is refused by the name of its field."""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runs import ingest
+
+LAST = 2**63 - 1
+FIRST = -(2**63)
+
+
+def columns(points: Any, *, last_step: int = -1) -> dict[str, tuple[list[int], list[float]]]:
+    call = ingest.parse(json.dumps({"points": points}).encode())
+    found = ingest.columns(call, last_step=last_step, now=0.0)
+    return {name: (list(column.steps), list(column.values)) for name, column in found.items()}
+
+
+def test_several_metrics_share_a_step_and_one_may_come_twice() -> None:
+    points = [
+        {"step": 1, "values": {"loss": 0.5, "acc": 1}},
+        {"step": 1, "values": {"loss": 0.25}},
+    ]
+    assert columns(points) == {"loss": ([1, 1], [0.5, 0.25]), "acc": ([1], [1.0])}
+
+
+def test_nested_keys_are_joined_by_dots() -> None:
+    assert columns([{"values": {"val": {"loss": 1, "top": {"5": 2}}, "gpu.0.temp": 3}}]) == {
+        "val.loss": ([0], [1.0]),
+        "val.top.5": ([0], [2.0]),
+        "gpu.0.temp": ([0], [3.0]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("given_steps", "last_step", "expected"),
+    [
+        ([None, None], -1, [0, 1]),
+        ([None, None], 41, [42, 43]),
+        ([7, None, 3, None], 41, [7, 8, 3, 4]),
+        ([None, 7, 7, None], -1, [0, 7, 7, 8]),
+        ([FIRST, None, LAST], -1, [FIRST, FIRST + 1, LAST]),
+    ],
+)
+def test_a_point_without_a_step_follows_the_one_before_it(
+    given_steps: list[int | None], last_step: int, expected: list[int]
+) -> None:
+    points = [{"step": step, "values": {"loss": 1}} for step in given_steps]
+    assert columns(points, last_step=last_step)["loss"][0] == expected
+
+
+def test_a_time_is_that_of_the_client_or_else_now() -> None:
+    body = b'{"points":[{"timestamp":1790000000.25,"values":{"a":1}},{"values":{"a":2}}]}'
+    found = ingest.columns(ingest.parse(body), last_step=-1, now=5.0)
+    assert list(found["a"].timestamps) == [1790000000.25, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("spelling", "value"), [("NaN", math.nan), ("Infinity", math.inf), ("-Infinity", -math.inf)]
+)
+def test_the_three_values_that_are_no_number_come_as_strings(spelling: str, value: float) -> None:
+    for values in ({"a": spelling}, {"deep": {"a": spelling}}):
+        ((_steps, (found,)),) = columns([{"values": values}]).values()
+        assert found == value or (math.isnan(found) and math.isnan(value))
+
+
+def nested(depth: int) -> bytes:
+    return b'{"points":[{"values":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}]}"
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        (b"", "points", "JSON"),
+        (b"{", "points", "JSON"),
+        (b"\xff", "points", "JSON"),
+        (b"[]", "points", "object"),
+        (b"{}", "points", "points"),
+        (b'{"points":{}}', "points", "array"),
+        (b'{"points":[],"sauce":1}', "points", "sauce"),
+        (b'{"points":[],"source":"hearsay"}', "source", "hearsay"),
+        (b'{"points":[],"source":null}', "source", "null"),
+        (b'{"points":[{}]}', "points", "values"),
+        (b'{"points":[{"values":{},"stage":1}]}', "points", "stage"),
+        (b'{"points":[{"values":[]}]}', "points", "points[0].values"),
+        (b'{"points":[{"values":{}},{"step":"1","values":{}}]}', "points", "points[1].step"),
+        (b'{"points":[{"step":1.5,"values":{}}]}', "points", "points[0].step"),
+        (b'{"points":[{"step":true,"values":{}}]}', "points", "points[0].step"),
+        (b'{"points":[{"step":9223372036854775808,"values":{}}]}', "points", "9223372036854775807"),
+        (b'{"points":[{"step":-9223372036854775809,"values":{}}]}', "points", "points[0].step"),
+        (b'{"points":[{"step":1' + b"0" * 5000 + b',"values":{}}]}', "points", "points[0].step"),
+        (b'{"points":[{"timestamp":"now","values":{}}]}', "points", "points[0].timestamp"),
+        (b'{"points":[{"timestamp":1e999,"values":{}}]}', "points", "points[0].timestamp"),
+        (b'{"points":[{"values":{"a":NaN}}]}', "points", "JSON"),
+        (b'{"points":[{"values":{"a":"nan"}}]}', "points", "nan"),
+        (b'{"points":[{"values":{"a":null}}]}', "points", "values.a is null"),
+        (b'{"points":[{"values":{"a":{"b":null}}}]}', "points", "values.a.b is null"),
+        (b'{"points":[{"values":{"a":true}}]}', "points", "bool"),
+        (b'{"points":[{"values":{"a":[1]}}]}', "points", "array"),
+        (b'{"points":[{"values":{"a":{"b":"high"}}}]}', "points", "values.a"),
+        (b'{"points":[{"values":{"a":1e999}}]}', "points", "range"),
+        (b'{"points":[{"values":{"a":1' + b"0" * 400 + b"}}]}", "points", "range"),
+        (b'{"points":[{"values":{"":1}}]}', "points", "250"),
+        (b'{"points":[{"values":{"' + b"x" * 251 + b'":1}}]}', "points", "250"),
+        (b'{"points":[{"values":{"' + b"x" * 250 + b'":{"y":1}}}]}', "points", "250"),
+        (b'{"points":[{"values":{"a\\u0000":1}}]}', "points", "NUL"),
+        (b'{"points":[{"values":{"a\\ud800":1}}]}', "points", "surrogate"),
+        (b'{"points":[{"step":9223372036854775807,"values":{"a":1}},{"values":{"a":1}}]}', "points", "no step"),
+    ],
+)
+def test_a_bad_call_is_refused_by_the_name_of_its_field(body: bytes, field: str, said: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        ingest.columns(ingest.parse(body), last_step=-1)
+    assert list(refusal.value.message_dict) == [field]
+    assert said in refusal.value.message_dict[field][0]
+
+
+def test_no_depth_of_nesting_gets_past_the_name_of_250_characters() -> None:
+    refused = 0
+    for depth in [*range(120, 140), *range(300, 1100, 7), *range(900, 960), 10_000, 100_000]:
+        try:
+            ingest.columns(ingest.parse(nested(depth)), last_step=-1)
+        except ValidationError as refusal:
+            assert list(refusal.message_dict) == ["points"]
+            refused += 1
+        else:
+            assert 2 * depth - 1 <= 250
+    assert refused > 100
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.integers(FIRST, LAST - 20),
+            st.dictionaries(
+                st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9),
+                st.floats(),
+                max_size=3,
+            ),
+        ),
+        max_size=20,
+    )
+)
+def test_whatever_a_client_logs_comes_out_as_it_went_in(logged: list[tuple[int | None, dict[str, float]]]) -> None:
+    points = [
+        {"step": step, "values": {name: spelled(value) for name, value in values.items()}}
+        for step, values in logged
+    ]
+    found = ingest.columns(ingest.parse(json.dumps({"points": points}).encode()), last_step=-1, now=0.0)
+    expected: dict[str, array[float]] = {}
+    for _step, values in logged:
+        for name, value in values.items():
+            expected.setdefault(name, array("d")).append(value)
+    assert list(found) == list(expected), "in the order in which they were first seen"
+    for name, column in found.items():
+        assert [repr(value) for value in column.values] == [repr(value) for value in expected[name]]
+        assert len(column.steps) == len(column.timestamps) == len(column.values)
+
+
+def spelled(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
