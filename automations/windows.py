@@ -1,10 +1,23 @@
-"""Windows over the finite values of one series. Pure: sequences of floats in, verdicts out."""
+"""Windows over the finite values of one series. Pure: sequences of floats in, verdicts out.
+
+The exact average of a window is its correctly rounded sum divided by its length (R28). Summing every
+window anew costs its length per value, so averages are first estimated from running sums, with a bound on
+the error of the estimate; only where the estimate is too close to a threshold to be sure is the exact
+average taken. The verdict is the same, always.
+"""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+
+# The unit roundoff of a double.
+_ROUNDOFF = 2.0**-53
 
 
 def average(values: Sequence[float]) -> float:
@@ -19,6 +32,7 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "average": average,
     "min": min,
     "max": max,
+    "none": lambda window: window[-1],
 }
 
 
@@ -27,23 +41,106 @@ def size(aggregation: str, window: int) -> int:
     return 1 if aggregation == "none" else window
 
 
-def aggregate(aggregation: str, window: Sequence[float]) -> float:
-    return window[-1] if aggregation == "none" else AGGREGATIONS[aggregation](window)
+class Track:
+    """The finite values of one metric around one batch: the lead before it, then the batch's own.
+
+    `new` is where the batch's values begin; `ordinal` counts the finite values of the series before
+    `values[0]`. Every method speaks of windows by the position of their last value, their *end*. One
+    track serves all rules on the metric; what several of them need is computed once.
+    """
+
+    def __init__(self, values: Sequence[float], *, new: int = 0, ordinal: int = 0) -> None:
+        self.values = values
+        self.new = new
+        self.ordinal = ordinal
+        self._estimates: dict[int, list[float]] = {}
+        self._extremes: dict[tuple[str, int], list[float]] = {}
+
+    def first_end(self, *, reach: int, warmup: int, hold: int) -> int:
+        """The first end worth evaluating: its window is full, warm-up left out (the first `warmup`
+        values of the series are ignored), and it can be part of a streak that ends in the batch."""
+        full = max(0, warmup - self.ordinal) + reach - 1
+        return max(full, self.new - hold + 1, 0)
+
+    def exact(self, aggregation: str, *, window: int, end: int) -> float:
+        """The aggregate of the window that ends there."""
+        width = size(aggregation, window)
+        return AGGREGATIONS[aggregation](self.values[end - width + 1 : end + 1])
+
+    def aggregates(self, aggregation: str, *, window: int) -> tuple[Sequence[float], float]:
+        """For every end the aggregate of its window, and the bound of the error of each.
+
+        Ends before the first full window hold something without meaning.
+        """
+        width = size(aggregation, window)
+        if width == 1:
+            return self.values, 0.0
+        if aggregation == "average":
+            return self._averages(width), self._bound(width)
+        key = (aggregation, width)
+        if key not in self._extremes:
+            self._extremes[key] = _sliding(self.values, width, largest=aggregation == "max")
+        return self._extremes[key], 0.0
+
+    @cached_property
+    def _sums(self) -> list[float]:
+        return list(accumulate(self.values, initial=0.0))
+
+    @cached_property
+    def _magnitude(self) -> float:
+        """An upper bound of the absolute value of every running sum."""
+        return math.fsum(map(abs, self.values)) if self._is_tame else math.inf
+
+    @cached_property
+    def _is_tame(self) -> bool:
+        return max(map(abs, self.values), default=0.0) < 1e300 / (len(self.values) + 1)
+
+    def _averages(self, width: int) -> list[float]:
+        if width not in self._estimates:
+            sums = self._sums
+            padding = [math.nan] * (width - 1)
+            ends = zip(sums[width:], sums, strict=False)
+            self._estimates[width] = padding + [(upper - lower) / width for upper, lower in ends]
+        return self._estimates[width]
+
+    def _bound(self, width: int) -> float:
+        """How far an estimated average can be from the exact one.
+
+        Both running sums carry at most n roundings of at most their magnitude; the factor 4 covers the
+        subtraction, the division and the rounding of the exact average itself.
+        """
+        return 4 * (len(self.values) + 8) * _ROUNDOFF * self._magnitude / width + 5e-324
 
 
-def aggregates(aggregation: str, values: Sequence[float], *, window: int) -> list[float]:
-    """The aggregate of every full window: entry i looks at `values[i : i + window]`."""
-    width = size(aggregation, window)
-    if width == 1:
-        return list(values)
-    return [aggregate(aggregation, values[start : start + width]) for start in range(len(values) - width + 1)]
+def _sliding(values: Sequence[float], width: int, *, largest: bool) -> list[float]:
+    """The minimum or maximum of the window of `width` that ends at each position (or of what there is)."""
+    window: deque[int] = deque()
+    found = []
+    for end, value in enumerate(values):
+        while window and (values[window[-1]] <= value if largest else values[window[-1]] >= value):
+            window.pop()
+        window.append(end)
+        if window[0] <= end - width:
+            window.popleft()
+        found.append(values[window[0]])
+    return found
 
 
-def held(levels: Sequence[bool], *, times: int) -> list[bool]:
-    """Entry i: whether the level was true at i and the `times - 1` entries before it."""
+def held(ends: Sequence[int], *, times: int) -> list[int]:
+    """Of increasing ends where a level was true, those where it was so `times` in a row."""
+    if times == 1:
+        return list(ends)
+    found = []
     streak = 0
-    result = []
-    for level in levels:
-        streak = streak + 1 if level else 0
-        result.append(streak >= times)
-    return result
+    previous = -2
+    for end in ends:
+        streak = streak + 1 if end == previous + 1 else 1
+        previous = end
+        if streak >= times:
+            found.append(end)
+    return found
+
+
+def from_position(ends: Sequence[int], position: int) -> Sequence[int]:
+    """The ends at or after a position."""
+    return ends[bisect_left(ends, position) :]

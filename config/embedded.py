@@ -61,7 +61,7 @@ def lock_data_directory(directory: Path) -> TextIO:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (directory / "up.lock").open("a+", encoding="ascii")
     except OSError as error:
-        raise StartError(f"The data directory {directory} cannot be written: {error.strerror}.") from error
+        raise StartError(f"The data directory {directory} cannot be used: {error.strerror}.") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -12,9 +12,11 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
-from runs.names import validate_metric_name
+from runs.names import NAME_LENGTH, validate_metric_name
 
 INT64_MAX = 2**63 - 1
+# Different metrics in one call; a statement that names them all must stay within SQLite's bounds.
+MAX_METRICS = 10_000
 
 Step = Annotated[int, msgspec.Meta(ge=-(2**63), le=INT64_MAX)]
 Value = float | Literal["NaN", "Infinity", "-Infinity"] | dict[str, Any] | None
@@ -84,6 +86,7 @@ def columns(call: Call, *, last_step: int, now: float | None = None) -> dict[str
             column = found.get(name)
             if column is None:
                 _check_name(name)
+                _check_room(found)
                 column = found[name] = Column()
             column.steps.append(step)
             column.timestamps.append(timestamp)
@@ -106,6 +109,13 @@ def _check_name(name: str) -> None:
         ) from None
 
 
+def _check_room(found: dict[str, Column]) -> None:
+    if len(found) >= MAX_METRICS:
+        raise ValidationError(
+            {"points": _("A call holds at most %(most)d different metrics.") % {"most": MAX_METRICS}}
+        )
+
+
 def _flat(values: dict[str, Value], prefix: str = "") -> Iterator[tuple[str, float]]:
     """Nested keys joined by dots (R21)."""
     for name, value in values.items():
@@ -118,6 +128,8 @@ def _flat(values: dict[str, Value], prefix: str = "") -> Iterator[tuple[str, flo
 
 
 def _checked(values: dict[str, Any], name: str) -> dict[str, Value]:
+    if len(name) > NAME_LENGTH:  # also ends the recursion, well before Python would
+        _check_name(name)
     try:
         return msgspec.convert(values, dict[str, Value])
     except msgspec.ValidationError as error:
@@ -129,7 +141,7 @@ def _number(value: Any, name: str) -> float:
         raise ValidationError(
             {
                 "points": _('values.%(name)s is null; write "NaN" for a value that is no number.')
-                % {"name": name}
+                % {"name": name[:80]}
             }
         )
     return float(value)

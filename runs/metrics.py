@@ -16,6 +16,10 @@ from runs.models import MetricChunk, MetricSummary, Run
 from runs.models.metrics import spelled
 
 
+# At most so many chunks are read at once when a window is filled.
+_TAIL_PAGE = 64
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """Consecutive values of one metric of one run, in acceptance order; arrays of one length.
@@ -116,7 +120,7 @@ def _extend(summary: MetricSummary, column: Column) -> None:
 
 
 def last_step(run: Run, source: str) -> int:
-    """The highest step logged so far, -1 when nothing was."""
+    """The highest of the metrics' last steps, -1 when nothing was logged."""
     found = MetricSummary.objects.filter(run=run, source=source).aggregate(last=Max("last_step"))["last"]
     return -1 if found is None else int(found)
 
@@ -143,11 +147,16 @@ def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> lis
     found: list[float] = []
     if count <= 0:
         return found
-    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=before)
-    for packed in chunks.order_by("-seq").values_list("values", flat=True).iterator(chunk_size=64):
-        found.extend(value for value in reversed(_floats(packed)) if math.isfinite(value))
-        if len(found) >= count:
+    page_size = min(count, _TAIL_PAGE)
+    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name).order_by("-seq")
+    # Page by page, not by a cursor: PostgreSQL would first read the whole series for it.
+    while len(found) < count:
+        page = list(chunks.filter(seq__lt=before).values_list("seq", "values")[:page_size])
+        for _seq, packed in page:
+            found.extend(value for value in reversed(_floats(packed)) if math.isfinite(value))
+        if len(page) < page_size:
             break
+        before = page[-1][0]
     return found[:count][::-1]
 
 
@@ -162,7 +171,8 @@ def series(
 ) -> Series | None:
     """The whole series of a metric, or None when it was never logged.
 
-    With `max_points`, thinned so that each stretch keeps its first, lowest, highest and last value.
+    With `max_points`, thinned to at most so many: each stretch keeps its first, lowest, highest and last
+    value and its first that is no number.
     """
     chunks = MetricChunk.objects.filter(run=run, source=source, name=name).order_by("seq")
     if step_min is not None:
@@ -206,17 +216,22 @@ def _picked(whole: Series, positions: list[int]) -> Series:
 
 
 def _extremes(values: array[float], max_points: int) -> list[int]:
-    """Positions of the first, lowest, highest and last value of about `max_points / 4` stretches."""
-    stretches = max(1, max_points // 4)
+    """Positions of what stands out in about `max_points / 5` stretches of equal length."""
+    stretches = max(1, max_points // 5)
     total = len(values)
-    kept: set[int] = {0, total - 1}
+    kept: set[int] = set()
     for number in range(stretches):
         start, end = number * total // stretches, (number + 1) * total // stretches
-        positions = range(start, end)
-        finite = [i for i in positions if math.isfinite(values[i])]
-        kept.update((start, end - 1))
-        if len(finite) < len(positions):
-            kept.add(next(i for i in positions if not math.isfinite(values[i])))
-        if finite:
-            kept.update((min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)))
-    return sorted(kept)[:max_points] if max_points >= 2 else [total - 1]
+        kept.update(_landmarks(values, range(start, end))[:max_points])
+    return sorted(kept)
+
+
+def _landmarks(values: array[float], stretch: range) -> list[int]:
+    """The last, first, lowest, highest and first non-finite position of a stretch, each once."""
+    finite = [i for i in stretch if math.isfinite(values[i])]
+    found = [stretch[-1], stretch[0]]
+    if finite:
+        found += [min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)]
+    if len(finite) < len(stretch):
+        found.append(next(i for i in stretch if not math.isfinite(values[i])))
+    return list(dict.fromkeys(found))

@@ -12,14 +12,18 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
+from pytest_django import Settings
 
+from config.embedded import Address, StartError, Web, adopt, listen
 from tests.automations.receivers import Receiver, answering, read_request, receiving, silent
 from tests.upserver import ROOT, UpServer, environment_of, run_beside, up_server, wait_for
 
@@ -202,6 +206,61 @@ def test_a_database_that_does_not_answer_is_refused(tmp_path: Path) -> None:
     assert len(said.splitlines()) == 1
 
 
+# --- The served address in the settings -----------------------------------------------------------
+
+LOOPBACK = Address("127.0.0.1", 8123, is_loopback=True, is_everywhere=False)
+OUTSIDE = Address("gpu.example.com", 8123, is_loopback=False, is_everywhere=False)
+EVERYWHERE = Address("127.0.0.1", 8123, is_loopback=False, is_everywhere=True)
+MACHINE = socket.gethostname()
+
+
+@pytest.mark.parametrize(
+    ("address", "env", "url", "targets"),
+    [
+        (LOOPBACK, {}, "http://127.0.0.1:8123", ["127.0.0.0/8", "::1/128"]),
+        (OUTSIDE, {}, "http://gpu.example.com:8123", []),
+        (EVERYWHERE, {}, f"http://{MACHINE}:8123", []),
+        (LOOPBACK, {"TRIPLINE_BASE_URL": "https://tl.example.com"}, "as read", ["127.0.0.0/8", "::1/128"]),
+        (LOOPBACK, {"TRIPLINE_ALLOW_PRIVATE_TARGETS": "10.0.0.0/8"}, "http://127.0.0.1:8123", ["as read"]),
+        (LOOPBACK, {"TRIPLINE_ALLOW_PRIVATE_TARGETS": ""}, "http://127.0.0.1:8123", ["as read"]),
+        (LOOPBACK, {"DATABASE_URL": "postgres://h/d"}, "http://127.0.0.1:8123", []),
+    ],
+)
+def test_the_address_goes_where_nothing_else_is_said(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    address: Address,
+    env: dict[str, str],
+    url: str,
+    targets: list[str],
+) -> None:
+    for name in ("TRIPLINE_BASE_URL", "TRIPLINE_ALLOW_PRIVATE_TARGETS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    settings.TRIPLINE_EMBEDDED = "DATABASE_URL" not in env
+    settings.TRIPLINE_BASE_URL = "as read"
+    settings.TRIPLINE_ALLOW_PRIVATE_TARGETS = ["as read"] if "TRIPLINE_ALLOW_PRIVATE_TARGETS" in env else []
+    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    settings.CSRF_TRUSTED_ORIGINS = ["as read"]
+    adopt(address)
+    assert url == settings.TRIPLINE_BASE_URL
+    assert [url] == settings.CSRF_TRUSTED_ORIGINS
+    assert [str(network) for network in settings.TRIPLINE_ALLOW_PRIVATE_TARGETS] == targets
+    assert {address.host, MACHINE if address.is_everywhere else address.host} <= set(settings.ALLOWED_HOSTS)
+
+
+@pytest.mark.parametrize(("host", "shown"), [("localhost", "localhost"), ("::1", "[::1]")])
+def test_a_free_port_is_chosen_and_known(host: str, shown: str) -> None:
+    try:
+        listener, address = listen(host, 0)
+    except StartError as error:
+        pytest.skip(str(error))  # a machine without IPv6
+    with listener:
+        assert address.url == f"http://{shown}:{listener.getsockname()[1]}"
+        assert (address.is_loopback, address.is_everywhere) == (True, False)
+
+
 # --- Stopping, and starting again -----------------------------------------------------------------
 
 
@@ -214,6 +273,39 @@ def test_a_signal_stops_it_cleanly(data_dir: Path, number: signal.Signals) -> No
         assert time.monotonic() - began < 4
     assert server.lines[-1] == "Stopped.\n"
     assert "Traceback" not in server.output()
+
+
+def test_a_request_in_flight_is_answered_before_the_web_server_ends() -> None:
+    entered, leave, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        entered.set()
+        leave.wait(20)
+        start_response("200 OK", [("Content-Length", "5000000")])
+        return [b"x" * 5_000_000]
+
+    listener, address = listen("127.0.0.1", 0)
+    web = Web(listener, slow, ended.set)
+    web.start()
+    with closing(http.client.HTTPConnection("127.0.0.1", address.port, timeout=20)) as client:
+        client.request("GET", "/")
+        assert entered.wait(20)
+        web.stop()
+        wait_for(lambda: refuses_connections(address.port))
+        assert not web.join(time.monotonic() + 0.2)
+        assert not ended.is_set()
+        leave.set()
+        assert client.getresponse().read() == b"x" * 5_000_000
+    assert web.join(time.monotonic() + 20)
+    assert ended.is_set()
+
+
+def refuses_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_a_later_start_prints_no_password_and_says_how_keys_are_made(data_dir: Path) -> None:
@@ -347,6 +439,31 @@ def test_a_second_signal_stops_at_once(data_dir: Path) -> None:
             assert server.stop() == 130
             assert time.monotonic() - began < 1
     assert "Traceback" not in server.output()
+
+
+def test_half_a_server_stops_wholly(data_dir: Path) -> None:
+    """When the web server's thread dies, `up` ends with an error: whoever supervises it starts it again."""
+    script = """
+import django; django.setup()
+from django.core.management import execute_from_command_line
+from config import embedded
+embedded.Web._serve = lambda web: 1 / 0
+execute_from_command_line(["manage.py", "up", "--port", "0"])
+"""
+    env = {**environment_of(data_dir), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "A part of the server ended by itself" in done.stderr
+    assert "Stopped." not in done.stdout
 
 
 # --- PostgreSQL and Valkey ------------------------------------------------------------------------

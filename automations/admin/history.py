@@ -12,7 +12,7 @@ from automations.api.history import sentence
 from automations.events.base import EVENTS
 from automations.models import Attempt, Delivery, Event, Execution, Feed, RunLimit
 from config.adminbase import ReadOnlyAdmin, ReadOnlyInline, VisibleFilter, actor, follow, team_roles
-from registry.admin import has_registry_role, registry_roles
+from registry.admin.roles import has_registry_role, has_role_somewhere
 from registry.models import ChangeKind
 from runs import access as runs_access
 from runs.models import Role
@@ -38,12 +38,29 @@ class ExecutionEventFilter(EventTypeFilter):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ["type", "sequence", "team", "project", "registry", "collection", "run", "received_at",
-                    "decided_at"]
+    list_display = [
+        "type",
+        "sequence",
+        "team",
+        "project",
+        "registry",
+        "collection",
+        "run",
+        "received_at",
+        "decided_at",
+    ]
     list_filter = [EventTypeFilter, ("team", VisibleFilter), ("registry", VisibleFilter)]
     search_fields = ["run__name", "=run__run_id", "collection__name"]
-    list_select_related = ["organization", "team", "project__team", "registry", "collection__project__team",
-                           "collection__registry", "run", "version__home"]
+    list_select_related = [
+        "organization",
+        "team",
+        "project__team",
+        "registry",
+        "collection__project__team",
+        "collection__registry",
+        "run",
+        "version__home",
+    ]
     fields = [*list_display, "organization", "version", "data"]
 
     def visible(self, user: Any) -> QuerySet[Event]:
@@ -66,8 +83,7 @@ class HistoryAdmin(ReadOnlyAdmin):
         return has_registry_role(request, execution.registry_id, role)
 
     def has_role_somewhere(self, request: HttpRequest, role: Role) -> bool:
-        held = [*team_roles(request).values(), *registry_roles(request).values()]
-        return any(one in role.and_above for one in held)
+        return has_role_somewhere(request, role)
 
     def has_redeliver_permission(self, request: HttpRequest) -> bool:
         return self.may_write(request)
@@ -91,14 +107,37 @@ class DeliveryInline(ReadOnlyInline):
 
 @admin.register(Execution)
 class ExecutionAdmin(HistoryAdmin):
-    list_display = ["created_at", "automation_name", "event_type", "state", "count", "run", "version", "team",
-                    "registry"]
+    list_display = [
+        "created_at",
+        "automation_name",
+        "event_type",
+        "state",
+        "count",
+        "run",
+        "version",
+        "team",
+        "registry",
+    ]
     list_filter = ["state", ExecutionEventFilter, ("team", VisibleFilter), ("registry", VisibleFilter)]
     search_fields = ["automation_name", "run__name", "=run__run_id"]
     list_select_related = ["run", "version__home", "team", "registry", "automation", "event"]
     date_hierarchy = "created_at"
-    fields = ["automation_name", "automation", "event_type", "event", "state", "why", "explanation", "count",
-              "run", "version", "team", "registry", "created_at", "finished_at"]
+    fields = [
+        "automation_name",
+        "automation",
+        "event_type",
+        "event",
+        "state",
+        "why",
+        "explanation",
+        "count",
+        "run",
+        "version",
+        "team",
+        "registry",
+        "created_at",
+        "finished_at",
+    ]
     readonly_fields = ["why"]
     inlines = [DeliveryInline]
 
@@ -121,8 +160,16 @@ class AttemptInline(ReadOnlyInline):
 
 @admin.register(Delivery)
 class DeliveryAdmin(HistoryAdmin):
-    list_display = ["created_at", "webhook_id", "execution", "type", "integration", "state", "attempt_count",
-                    "next_at"]
+    list_display = [
+        "created_at",
+        "webhook_id",
+        "execution",
+        "type",
+        "integration",
+        "state",
+        "attempt_count",
+        "next_at",
+    ]
     list_filter = ["state", ("integration", VisibleFilter)]
     search_fields = ["=webhook_id", "execution__automation_name"]
     list_select_related = ["execution", "integration"]

@@ -6,10 +6,10 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q, QuerySet
+from django.forms.formsets import DELETION_FIELD_NAME
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from automations import access
 from automations.events.base import EVENTS
@@ -26,7 +26,7 @@ from config.adminbase import (
     refusals,
     team_roles,
 )
-from registry.admin import has_registry_role, holds, registry_roles
+from registry.admin.roles import has_registry_role, has_role_somewhere, holds
 from registry.models import Collection, Registry
 from runs.models import Project, Role, Team
 
@@ -86,9 +86,9 @@ class ActionForm(ServiceForm):
     config = JSONField(label=gettext_lazy("content"), required=False)
 
     def draft(self) -> rules.ActionDraft | None:
-        """None for a row that stayed empty or holds an error."""
+        """None for a row that stayed empty, is to be deleted, or holds an error."""
         cleaned = getattr(self, "cleaned_data", {})
-        if self.errors or not cleaned.get("type"):
+        if self.errors or cleaned.get(DELETION_FIELD_NAME) or not cleaned.get("type"):
             return None
         return rules.ActionDraft(cleaned["type"], cleaned.get("integration"), cleaned["config"])
 
@@ -96,25 +96,23 @@ class ActionForm(ServiceForm):
 class ActionFormSet(BaseInlineFormSet):
     """All actions of a rule, in order: they are saved together, with the rule."""
 
-    def kept(self) -> list[ActionForm]:
-        return [form for form in self.forms if form not in self.deleted_forms]
+    forms: list[Any]
 
     def drafts(self) -> list[rules.ActionDraft]:
-        return [draft for form in self.kept() if (draft := form.draft()) is not None]
+        return [draft for form in self.forms if (draft := form.draft()) is not None]
 
     def clean(self) -> None:
         super().clean()
-        event_type = self.instance.event_type
-        for form in self.forms:
+        for form in self.forms if self.instance.event_type in EVENTS else ():
             draft = form.draft()
-            if draft is None or event_type not in EVENTS or self._should_delete_form(form):
+            if draft is None:
                 continue
             try:
-                rules.check_action(draft, event_type)
+                rules.check_action(draft, self.instance.event_type)
             except ValidationError as error:
                 self._show(form, error)
 
-    def _show(self, form: Any, error: ValidationError) -> None:
+    def _show(self, form: ActionForm, error: ValidationError) -> None:
         """The fields of a type's own form are parts of the content."""
         for name, texts in error.message_dict.items():
             own = name in form.fields
@@ -149,15 +147,45 @@ class ActionInline(ServiceInline):
 @admin.register(Automation)
 class AutomationAdmin(ScopedAdmin):
     list_display = ["name", "event_type", "scope_type", "watches", "mode", "armed_at", "updated_at"]
-    list_filter = ["mode", "event_type", "scope_type", ("project", VisibleFilter), ("team", VisibleFilter),
-                   ("registry", VisibleFilter)]
+    list_filter = [
+        "mode",
+        "event_type",
+        "scope_type",
+        ("project", VisibleFilter),
+        ("team", VisibleFilter),
+        ("registry", VisibleFilter),
+    ]
     search_fields = ["name", "description"]
-    list_select_related = ["project__team", "registry", "collection__project__team", "collection__registry",
-                           "team", "organization", "created_by"]
+    list_select_related = [
+        "project__team",
+        "registry",
+        "collection__project__team",
+        "collection__registry",
+        "team",
+        "organization",
+        "created_by",
+    ]
     form = AutomationForm
-    fields = ["name", "description", "mode", "muted_until", "scope_type", "project", "registry", "collection",
-              "team", "organization", "event_type", "config", "period", "per_status", "armed_at", "created_by",
-              "created_at", "updated_at"]
+    fields = [
+        "name",
+        "description",
+        "mode",
+        "muted_until",
+        "scope_type",
+        "project",
+        "registry",
+        "collection",
+        "team",
+        "organization",
+        "event_type",
+        "config",
+        "period",
+        "per_status",
+        "armed_at",
+        "created_by",
+        "created_at",
+        "updated_at",
+    ]
     readonly_fields = ["armed_at", "created_by", "created_at", "updated_at"]
     autocomplete_fields = ["project", "registry", "collection", "team", "organization"]
     inlines = [ActionInline]
@@ -180,8 +208,7 @@ class AutomationAdmin(ScopedAdmin):
         return isinstance(scope, Project | Team) and team_roles(request).get(team_id) in role.and_above
 
     def has_role_somewhere(self, request: HttpRequest, role: Role) -> bool:
-        held = [*team_roles(request).values(), *registry_roles(request).values()]
-        return any(one in role.and_above for one in held)
+        return has_role_somewhere(request, role)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Sequence[Any]:
         return self.inlines

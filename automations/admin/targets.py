@@ -7,8 +7,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from automations import vault
 from automations.models import Inbox, InboxRequest, Integration, Secret
@@ -90,8 +89,20 @@ class IntegrationAdmin(TeamOwnedAdmin):
     list_filter = ["type", ("disabled_at", admin.EmptyFieldListFilter), ("team", VisibleFilter)]
     search_fields = ["name", "host", "team__name"]
     form = IntegrationForm
-    fields = ["team", "type", "name", "url", "host", "access_token", "signing_secret",
-              "signing_secret_previous", "timeout", "disabled_at", "disabled_reason", "created_at"]
+    fields = [
+        "team",
+        "type",
+        "name",
+        "url",
+        "host",
+        "access_token",
+        "signing_secret",
+        "signing_secret_previous",
+        "timeout",
+        "disabled_at",
+        "disabled_reason",
+        "created_at",
+    ]
     readonly_fields = ["host", "disabled_at", "disabled_reason", "created_at"]
     fixed_fields = ["team", "type"]
     actions = ["enable", "disable"]
@@ -106,9 +117,7 @@ class IntegrationAdmin(TeamOwnedAdmin):
         except vault.VaultError as error:
             raise ValidationError(str(error)) from error
 
-    def _set_enabled(
-        self, request: HttpRequest, queryset: QuerySet[Integration], *, enabled: bool
-    ) -> None:
+    def _set_enabled(self, request: HttpRequest, queryset: QuerySet[Integration], *, enabled: bool) -> None:
         found = self.writable(request, queryset.filter(disabled_at__isnull=not enabled))
         for integration in found:
             reason = "" if enabled else _("Disabled by %(user)s.") % {"user": actor(request)}

@@ -17,9 +17,9 @@ FILTER_CHOICES = 200
 class VisibleFilter(admin.RelatedFieldListFilter):
     """By what a foreign key points to; offers only what the person sees."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         related = model_admin.admin_site.get_model_admin(field.remote_field.model)
-        return [(row.pk, str(row)) for row in related.choices(request)[:FILTER_CHOICES]]
+        return [(str(row.pk), str(row)) for row in related.choices(request)[:FILTER_CHOICES]]
 
 
 class DeletedFilter(admin.SimpleListFilter):

@@ -20,6 +20,7 @@ from runs.names import normalized, validate_text
 
 JSON_DEPTH = 64
 
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """Turn every way in which a service or an access check says no into a `ValidationError`."""

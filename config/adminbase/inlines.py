@@ -41,7 +41,8 @@ class _Inline(ScopedFields, TabularInline):
     select_related: Sequence[str] = []
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related(*(self.select_related or [None]))  # type: ignore[no-any-return]
+        rows: QuerySet[Any] = super().get_queryset(request)
+        return rows.select_related(*self.select_related) if self.select_related else rows
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
@@ -66,7 +67,7 @@ class ServiceInline(_Inline):
     """Rows that services write; `write_role` counts where the page's own row is held."""
 
     form = ServiceForm
-    formset = ServiceFormSet
+    formset: type[BaseInlineFormSet] = ServiceFormSet
     write_role: Role = Role.MEMBER
     # Whether a row changes, or is only added and taken away.
     can_change = True

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from django.contrib import admin, messages
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import NestedObjects
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -23,16 +24,16 @@ from runs.models import Member, Role, User
 
 def team_roles(request: HttpRequest) -> dict[int, Role]:
     """The person's role by team id, read once per request."""
-    if not hasattr(request, "team_roles"):
+    known: dict[int, Role] | None = vars(request).get("team_roles")
+    if known is None:
         rows = Member.objects.filter(user=request.user.pk).values_list("team", "role")
-        request.team_roles = {team: Role(role) for team, role in rows}
-    return request.team_roles
+        known = vars(request)["team_roles"] = {team: Role(role) for team, role in rows}
+    return known
 
 
 def actor(request: HttpRequest) -> User:
     """Who does it: nobody else than a user gets past the admin's login."""
-    assert isinstance(request.user, User)
-    return request.user
+    return cast(User, request.user)
 
 
 def follow(obj: Any, path: str) -> Any:
@@ -54,7 +55,7 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
     """
 
     form = ServiceForm
-    ordering: Sequence[str] = ["-pk"]
+    ordering = ["-pk"]
     list_select_related: Sequence[str] = []
     # The path to the team that holds a row.
     team_path: str = "team"
@@ -68,14 +69,14 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
 
     def visible(self, user: Any) -> QuerySet[Any]:
         """Every row that `user` sees, deleted ones included."""
+        rows: QuerySet[Any] = self.model._default_manager.all()
         if user.is_superuser:
-            return self.model._default_manager.all()  # type: ignore[no-any-return]
-        teams = access.teams(user).values("pk")
-        return self.model._default_manager.filter(**{f"{self.team_path}__in": teams})  # type: ignore[no-any-return]
+            return rows
+        return rows.filter(**{f"{self.team_path}__in": access.teams(user).values("pk")})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        related = self.list_select_related or [None]
-        return self.visible(request.user).select_related(*related).order_by(*self.get_ordering(request))
+        rows = self.visible(request.user).order_by(*self.get_ordering(request))
+        return rows.select_related(*self.list_select_related) if self.list_select_related else rows
 
     def choices(self, request: HttpRequest) -> QuerySet[Any]:
         """What a foreign key to this model and a filter by it may offer."""
@@ -141,7 +142,7 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
         return [name for name in shown if obj or name not in self.readonly_fields]
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Sequence[Any]:
-        return super().get_inlines(request, obj) if obj else []  # type: ignore[no-any-return]
+        return self.inlines if obj else []
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any) -> Any:
         form = super().get_form(request, obj, change=change, **options)
@@ -154,11 +155,11 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            return cast(HttpResponse, super().changeform_view(request, object_id, form_url, extra_context))
         except ValidationError as refusal:
             # All is rolled back. The same request once more, whose form now knows what is wrong.
             request.refusal = refusal  # type: ignore[attr-defined]
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            return cast(HttpResponse, super().changeform_view(request, object_id, form_url, extra_context))
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change and not form.has_changed():
@@ -197,13 +198,15 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
             return names, {self.opts.verbose_name_plural: len(rows)}, forbidden, []
         collector = NestedObjects(using=router.db_for_write(self.model))
         collector.collect(rows)
-        counts = {model._meta.verbose_name_plural: len(found) for model, found in collector.model_objs.items()}
-        protected = [f"{row._meta.verbose_name}: {row}" for row in collector.protected]
+        found = cast(dict[Any, Any], collector.model_objs).items()
+        counts = {model._meta.verbose_name_plural: len(dependent) for model, dependent in found}
+        in_the_way: set[Any] = collector.protected
+        protected = [f"{row._meta.verbose_name}: {row}" for row in in_the_way]
         return names, counts, forbidden, protected
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         try:
-            return super().delete_view(request, object_id, extra_context)  # type: ignore[no-any-return]
+            return cast(HttpResponse, super().delete_view(request, object_id, extra_context))
         except ValidationError as refusal:
             self.message_user(request, " ".join(refusal.messages), messages.ERROR)
             name = f"admin:{self.opts.app_label}_{self.opts.model_name}_change"
@@ -230,19 +233,19 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Bulk actions happen wholly or not at all."""
         if request.method != "POST":
-            return super().changelist_view(request, extra_context)  # type: ignore[no-any-return]
+            return cast(HttpResponse, super().changelist_view(request, extra_context))
         try:
             with transaction.atomic():
-                return super().changelist_view(request, extra_context)
+                return cast(HttpResponse, super().changelist_view(request, extra_context))
         except ValidationError as refusal:
             self.message_user(request, " ".join(refusal.messages), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        chosen = request.POST.getlist(admin.helpers.ACTION_CHECKBOX_NAME)
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(pk.isdecimal() for pk in chosen):
             raise ValidationError(_("Choose rows of the list."))
-        return super().response_action(request, queryset)  # type: ignore[no-any-return]
+        return cast(HttpResponse | None, super().response_action(request, queryset))
 
 
 class ReadOnlyAdmin(ScopedAdmin):

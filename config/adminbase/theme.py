@@ -12,7 +12,7 @@ if apps.is_installed("unfold"):
     from unfold.forms import AdminPasswordChangeForm, UserCreationForm
     from unfold.widgets import (
         UnfoldAdminIntegerFieldWidget as NumberInput,
-        UnfoldAdminPasswordInput as PasswordInput,
+        UnfoldAdminPasswordWidget as PasswordInput,
         UnfoldAdminTextareaWidget as Textarea,
         UnfoldAdminTextInputWidget as TextInput,
     )

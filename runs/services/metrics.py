@@ -67,4 +67,7 @@ def _check_key(key: str | None) -> None:
         return
     if not 0 < len(key) <= NAME_LENGTH:
         raise ValidationError({"Idempotency-Key": _("A key has 1 to 250 characters.")})
-    validate_text(key)
+    try:
+        validate_text(key)
+    except ValidationError as error:
+        raise ValidationError({"Idempotency-Key": error.messages}) from error

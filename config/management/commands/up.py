@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import OperationalError, connection
+from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from config import env
@@ -76,7 +76,7 @@ class Command(BaseCommand):
                 call_command("migrate", verbosity=0, interactive=False)
                 self._say(f"The database is ready ({len(plan)} migrations).")
             return make_admin(env.text("TRIPLINE_ADMIN_PASSWORD"))
-        except OperationalError as error:
+        except DatabaseError as error:
             where = "DATABASE_URL" if connection.vendor == "postgresql" else connection.settings_dict["NAME"]
             raise StartError(
                 f"The database cannot be used ({where}): {' '.join(str(error).split())}."

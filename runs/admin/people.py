@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -12,13 +11,11 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext as _, gettext_lazy, ngettext
+from django.utils.translation import gettext as _, gettext_lazy
 
 from config.adminbase import (
     AdminPasswordChangeForm,
-    DeletedFilter,
     ReadOnlyAdmin,
-    ReadOnlyInline,
     ScopedAdmin,
     ServiceForm,
     ServiceInline,
@@ -32,30 +29,18 @@ from config.adminbase import (
 from runs import access
 from runs.models import (
     ApiKey,
-    Lane,
     Member,
-    MetricBatch,
-    MetricChunk,
-    MetricSummary,
     Organization,
-    Project,
     Role,
-    Run,
-    RunStatus,
-    RunStatusChange,
-    SweepClock,
     Team,
     User,
 )
-from runs.services import people, projects, runs as run_services
+from runs.services import people
 from runs.services.saving import save_named
 
 # Roles in teams and registries decide who may do what: groups of permissions would say nothing.
 if admin.site.is_registered(Group):
     admin.site.unregister(Group)
-
-
-# --- People ---------------------------------------------------------------------------------------
 
 
 @admin.register(Organization)
@@ -144,7 +129,7 @@ class TeamAdmin(ScopedAdmin):
         if obj.pk:
             save_named(obj)
         else:
-                made = people.create_team(obj.name, organization=obj.organization, owner=actor(request))
+            made = people.create_team(obj.name, organization=obj.organization, owner=actor(request))
             adopt(obj, made)
 
 
@@ -160,21 +145,37 @@ class MemberAdmin(ReadOnlyAdmin):
 
 
 @admin.register(User)
-class UserAdmin(ScopedAdmin, DjangoUserAdmin):
+class UserAdmin(ScopedAdmin, DjangoUserAdmin):  # type: ignore[misc]  # two kinds of ModelAdmin
     """Staff see who is in their teams. Accounts are superusers' business: to change another's e-mail
     or password is to be that person."""
 
     list_display = ["username", "email", "is_active", "is_staff", "is_superuser", "is_service", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser", "is_service"]
     search_fields = ["username", "email"]
-    ordering = ["username"]
+    ordering = ["username"]  # type: ignore[assignment,misc]
     form = ServiceForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    fieldsets = [(None, {"fields": ["username", "email", "is_active", "is_staff", "is_superuser",
-                                    "password_link", "is_service", "last_login", "date_joined"]})]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "username",
+                    "email",
+                    "is_active",
+                    "is_staff",
+                    "is_superuser",
+                    "password_link",
+                    "is_service",
+                    "last_login",
+                    "date_joined",
+                ]
+            },
+        )
+    ]
     add_fieldsets = DjangoUserAdmin.add_fieldsets
-    filter_horizontal: Sequence[str] = []
+    filter_horizontal = []
     readonly_fields = ["password_link", "is_service", "last_login", "date_joined"]
     write_role = Role.ADMIN
     superusers_only = True
@@ -228,7 +229,7 @@ class ApiKeyAdmin(ScopedAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         fields = super().get_fields(request, obj)
-        for_others = obj or request.user.is_superuser  # type: ignore[union-attr]
+        for_others = obj or actor(request).is_superuser
         return [name for name in fields if for_others or name != "user"]
 
     def has_role(self, request: HttpRequest, obj: ApiKey, role: Role) -> bool:
@@ -249,169 +250,3 @@ class ApiKeyAdmin(ScopedAdmin):
 
     def remove(self, request: HttpRequest, obj: ApiKey) -> None:
         people.revoke_key(obj)
-
-
-# --- Runs -----------------------------------------------------------------------------------------
-
-
-@admin.register(Project)
-class ProjectAdmin(ScopedAdmin):
-    list_display = ["name", "team", "created_at"]
-    list_filter = [("team", VisibleFilter)]
-    search_fields = ["name", "team__name"]
-    list_select_related = ["team"]
-    fields = ["team", "name", "description", "created_at"]
-    readonly_fields = ["created_at"]
-    fixed_fields = ["team"]
-    autocomplete_fields = ["team"]
-    write_role = Role.MEMBER
-
-    def write(self, request: HttpRequest, obj: Project, form: Any) -> None:
-        if obj.pk:
-            save_named(obj)
-        else:
-            adopt(obj, projects.create_project(obj.team, obj.name, description=obj.description))
-
-
-class RunForm(ServiceForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # A run goes on while somebody reads its page: what was not touched there is not changed back.
-        for field in self.fields.values():
-            field.show_hidden_initial = True
-
-
-class StatusChangeInline(ReadOnlyInline):
-    model = RunStatusChange
-    fields = ["seq", "old_status", "status", "received_at", "actor"]
-    ordering = ["-seq"]
-    select_related = ["actor", "run"]
-    per_page = 20
-
-
-@admin.register(Run)
-class RunAdmin(ScopedAdmin):
-    """Runs are made by what trains; here they are renamed, ended, deleted and restored."""
-
-    list_display = ["name", "run_id", "project", "status", "user", "created_at", "finished_at"]
-    list_filter = ["status", DeletedFilter, ("project", VisibleFilter)]
-    search_fields = ["name", "run_id"]
-    list_select_related = ["project__team", "user"]
-    date_hierarchy = "created_at"
-    show_full_result_count = False
-    form = RunForm
-    fields = ["project", "run_id", "name", "status", "config", "user", "created_at", "started_at",
-              "finished_at", "heartbeat_at", "deleted_at"]
-    readonly_fields = ["project", "run_id", "config", "user", "created_at", "started_at", "finished_at",
-                       "heartbeat_at", "deleted_at"]
-    inlines = [StatusChangeInline]
-    actions = ["mark_finished", "mark_failed", "mark_killed", "restore"]
-    team_path = "project__team"
-    write_role = Role.MEMBER
-    can_add = False
-    soft_delete = True
-
-    def write(self, request: HttpRequest, obj: Run, form: Any) -> None:
-        # The name first: a rule on the change of status reads the name as of then.
-        if "name" in form.changed_data:
-            run_services.update_run(obj, name=form.cleaned_data["name"])
-        if "status" in form.changed_data:
-            run_services.set_status(obj, RunStatus(form.cleaned_data["status"]), actor=actor(request))
-
-    def remove(self, request: HttpRequest, obj: Run) -> None:
-        run_services.delete_run(obj)
-
-    def _mark(self, request: HttpRequest, queryset: QuerySet[Run], status: RunStatus) -> None:
-        runs = self.writable(request, queryset.filter(deleted_at=None).exclude(status=status))
-        for run in runs:
-            run_services.set_status(run, status, actor=actor(request))
-        text = ngettext("%(count)d run changed.", "%(count)d runs changed.", len(runs))
-        self.message_user(request, text % {"count": len(runs)}, messages.SUCCESS)
-
-    @admin.action(description=gettext_lazy("Mark as finished"), permissions=["change"])
-    def mark_finished(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        self._mark(request, queryset, RunStatus.FINISHED)
-
-    @admin.action(description=gettext_lazy("Mark as failed"), permissions=["change"])
-    def mark_failed(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        self._mark(request, queryset, RunStatus.FAILED)
-
-    @admin.action(description=gettext_lazy("Mark as killed"), permissions=["change"])
-    def mark_killed(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        self._mark(request, queryset, RunStatus.KILLED)
-
-    @admin.action(description=gettext_lazy("Restore"), permissions=["change"])
-    def restore(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        runs = self.writable(request, queryset.exclude(deleted_at=None))
-        for run in runs:
-            run_services.restore_run(run)
-        text = ngettext("%(count)d run restored.", "%(count)d runs restored.", len(runs))
-        self.message_user(request, text % {"count": len(runs)}, messages.SUCCESS)
-
-
-# --- What a run's lane and metrics are made of ----------------------------------------------------
-
-
-class OfRunAdmin(ReadOnlyAdmin):
-    team_path = "run__project__team"
-    search_fields = ["run__name", "run__run_id"]
-    list_select_related = ["run"]
-
-
-@admin.register(Lane)
-class LaneAdmin(OfRunAdmin):
-    list_display = ["run", "head", "cursor", "received_at", "ring_at"]
-    fields = list_display
-
-
-@admin.register(RunStatusChange)
-class RunStatusChangeAdmin(OfRunAdmin):
-    list_display = ["run", "seq", "old_status", "status", "received_at", "actor"]
-    list_filter = ["status"]
-    list_select_related = ["run", "actor"]
-    fields = [*list_display, "run_name", "run_user"]
-
-
-@admin.register(MetricBatch)
-class MetricBatchAdmin(OfRunAdmin):
-    list_display = ["run", "seq", "source", "count", "received_at"]
-    list_filter = ["source"]
-    fields = [*list_display, "run_status", "run_name", "run_user"]
-
-
-@admin.register(MetricChunk)
-class MetricChunkAdmin(OfRunAdmin):
-    list_display = ["run", "name", "source", "seq", "count", "min_step", "max_step", "received_at"]
-    list_filter = ["source"]
-    search_fields = ["=name", "=run__run_id"]
-    fields = [*list_display, "first_index", "finite_before"]
-
-    def visible(self, user: Any) -> QuerySet[MetricChunk]:
-        # The packed values say nothing here and are most of the row.
-        return super().visible(user).defer("steps", "timestamps", "values")
-
-
-@admin.register(MetricSummary)
-class MetricSummaryAdmin(OfRunAdmin):
-    list_display = ["run", "name", "source", "latest", "minimum", "maximum", "count", "last_step"]
-    list_filter = ["source"]
-    search_fields = ["name", "run__name", "=run__run_id"]
-    fields = [*list_display, "finite_count"]
-
-    @admin.display(description=gettext_lazy("last"))
-    def latest(self, obj: MetricSummary) -> float | str | None:
-        return obj.last
-
-
-@admin.register(SweepClock)
-class SweepClockAdmin(ReadOnlyAdmin):
-    """Of the whole installation, so for superusers."""
-
-    list_display = ["__str__", "started_at", "swept_at"]
-    fields = ["started_at", "swept_at"]
-
-    def visible(self, user: Any) -> QuerySet[SweepClock]:
-        return SweepClock.objects.all() if user.is_superuser else SweepClock.objects.none()
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.is_superuser)  # type: ignore[union-attr]
