@@ -31,16 +31,9 @@ _cache: dict[str, _ScopeRules] = {}
 _cache_lock = threading.Lock()
 
 
-def for_batch(batch: MetricBatch, names: Iterable[str] | None = None) -> list[Automation]:
+def for_batch(batch: MetricBatch) -> list[Automation]:
     """Rules on a metric of this batch, in creation order (R1), armed when it was accepted."""
-    wanted = batch.metric_names if names is None else names
-    return _for_run(batch, MetricBatch, routing_keys=wanted)
-
-
-def watched_metrics(batch: MetricBatch) -> set[str]:
-    """What rules in the scopes of this batch are routed by: the names of metrics, and "" for any."""
-    scopes = _run_scopes(batch.run.project)
-    return {key for scope_key, epoch in scopes for _type, key in _rules(scope_key, epoch).rules}
+    return _for_run(batch, MetricBatch, routing_keys=batch.names)
 
 
 def for_status_change(change: RunStatusChange) -> list[Automation]:

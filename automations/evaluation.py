@@ -8,16 +8,17 @@ any number of workers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
 
 from automations import candidates, firing
+from automations.batches import BatchView
 from automations.events.base import EVENTS
 from automations.firing import Decision
 from automations.models import Automation, Event
-from runs import clock, metrics
+from runs import clock
 from runs.models import Lane, MetricBatch, Run, RunStatusChange
 
 log = logging.getLogger("tripline.evaluation")
@@ -46,7 +47,7 @@ def _evaluate_stretch(run: Run) -> bool:
         return _advance(run, cursor, to=run.lane.head)
     quiet = cursor  # the last change up to which no rule fired
     for change in changes:
-        decisions = list(_decide(change))
+        decisions = _decide(change)
         if not decisions and isinstance(change, MetricBatch):
             quiet = change.seq
             continue
@@ -68,24 +69,24 @@ def _waiting(run: Run) -> list[LaneChange]:
     return found
 
 
-def _decide(change: LaneChange) -> Iterator[Decision]:
+def _decide(change: LaneChange) -> list[Decision]:
     """The decisions of all rules that fire on this change."""
     if isinstance(change, RunStatusChange):
-        rules = candidates.for_status_change(change)
-    else:
-        watched = candidates.watched_metrics(change)
-        names = metrics.names_in_batch(change.run_id, change.source, seq=change.seq, among=watched)
-        rules = candidates.for_batch(change, names)
+        return _asked(candidates.for_status_change(change), change)
+    rules = candidates.for_batch(change)
+    return _asked(rules, BatchView(change, [rule.routing_key for rule in rules])) if rules else []
+
+
+def _asked(rules: Iterable[Automation], change: Any) -> list[Decision]:
+    """What each rule says of a change; those that fire."""
+    decisions = []
     for automation in rules:
-        if decision := _asked(automation, change):
-            yield decision
-
-
-def _asked(automation: Automation, change: Any) -> Decision | None:
-    event_type = EVENTS[automation.event_type]
-    facts = event_type.gather(change, automation.config)
-    verdict = event_type.decide(automation.config, facts)
-    return Decision(automation, event_type, change, facts, verdict.hits) if verdict.hits else None
+        event_type = EVENTS[automation.event_type]
+        facts = event_type.gather(change, automation.config)
+        verdict = event_type.decide(automation.config, facts)
+        if verdict.hits:
+            decisions.append(Decision(automation, event_type, change, facts, verdict.hits))
+    return decisions
 
 
 @transaction.atomic
@@ -112,9 +113,7 @@ def evaluate_event(event_id: int) -> None:
     event = Event.objects.select_related("organization").filter(pk=event_id, decided_at=None).first()
     if event is None or event.run_id is not None:
         return  # decided already, or it waits in its run's lane
-    decisions = []
-    if event.type in EVENTS:
-        decisions = [d for rule in candidates.for_event(event) if (d := _asked(rule, event))]
+    decisions = _asked(candidates.for_event(event), event) if event.type in EVENTS else []
     with transaction.atomic():
         if Event.objects.filter(pk=event_id, decided_at=None).update(decided_at=clock.now()) != 1:
             return

@@ -5,7 +5,7 @@ Called inside the transaction that settles the change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,7 +43,7 @@ class Decision:
     event_type: EventType[Any]
     change: Any
     facts: Any
-    hits: tuple[int, ...] | Any
+    hits: Sequence[int]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _actions(automation: Automation) -> list[Action]:
 
 
 def _metric_event(decision: Decision, hit: int) -> Event:
-    batch: MetricBatch = decision.change
+    batch: MetricBatch = decision.change.batch
     data = {
         **outbox.run_data(batch.run, batch),
         **decision.event_type.event_data(decision.config, decision.facts, hit),
@@ -240,7 +240,7 @@ def template_values(execution: Execution, event: Event) -> Mapping[str, Any]:
     }
 
 
-def _hold_back(decision: Decision, hits: Any, *, key: str, reason: Reason) -> None:
+def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Reason) -> None:
     """Count matches that did not fire in one skipped execution, with first and last step (R52)."""
     run = getattr(decision.change, "run", None)
     subject = f"run:{run.pk}" if run else f"change:{decision.change.pk}"

@@ -236,7 +236,7 @@ def _waitress_options() -> dict[str, Any]:
         "threads": WEB_THREADS,
         "ident": None,
         "asyncore_use_poll": True,
-        "connection_limit": 1000,
+        "connection_limit": 500,
         # Artifact files come through here; other bodies are bounded by config.middleware.
         "max_request_body_size": 1 << 40,
     }

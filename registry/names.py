@@ -23,5 +23,9 @@ def validate_tag(value: str) -> None:
 
 def validate_alias(value: str) -> None:
     validate_path_name(value)
+    if len(value) > SLUG_LENGTH:
+        raise ValidationError(
+            _("An alias has at most %(most)d characters."), params={"most": SLUG_LENGTH}, code="length"
+        )
     if _VERSION_NUMBER.fullmatch(value):
         raise ValidationError(_("%(name)s is a version number, not an alias."), params={"name": value})

@@ -5,10 +5,11 @@ from typing import Any
 import django_filters
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.exceptions import ValidationError
 
 from runs import access
-from runs.models import Project, Run, RunStatus
+from runs.models import ApiKey, Project, Run, RunStatus
 from runs.rest.errors import FieldNotFound
 
 
@@ -35,7 +36,7 @@ class VisibleFilter(django_filters.NumberFilter):
 class StrictFilterSet(django_filters.FilterSet):
     """Refuses query parameters that it does not know: a typo must not show everything."""
 
-    KNOWN = frozenset({"page_size", "cursor", "ordering", "format"})
+    KNOWN = frozenset({"page_size", "cursor", "ordering"})
 
     @property
     def qs(self) -> QuerySet[Any]:
@@ -44,6 +45,21 @@ class StrictFilterSet(django_filters.FilterSet):
             raise ValidationError({name: [_("Unknown filter.")] for name in sorted(unknown)})
         found: QuerySet[Any] = super().qs
         return found
+
+
+class StrictFilterBackend(DjangoFilterBackend):
+    """Strict too where a view only lists its filters."""
+
+    filterset_base = StrictFilterSet
+
+
+class KeyFilterSet(StrictFilterSet):
+    team = VisibleFilter(visible=access.teams)
+    name = django_filters.CharFilter()
+
+    class Meta:
+        model = ApiKey
+        fields = ["name", "team"]
 
 
 class ProjectFilterSet(StrictFilterSet):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,6 @@ from django.db.models import Max
 from runs.ingest import Column
 from runs.models import MetricChunk, MetricSummary, Run
 from runs.models.metrics import spelled
-
 
 # At most so many chunks are read at once when a window is filled.
 _TAIL_PAGE = 64
@@ -28,9 +27,9 @@ class Series:
     finite values before it. Timestamps are seconds since 1970.
     """
 
-    steps: array[int]
-    timestamps: array[float]
-    values: array[float]
+    steps: Sequence[int]
+    timestamps: Sequence[float]
+    values: Sequence[float]
     first_index: int = 0
     finite_before: int = 0
 
@@ -78,6 +77,7 @@ def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, re
                 first_index=summary.count,
                 finite_before=summary.finite_count,
                 count=len(column.values),
+                nonfinite=sum(not math.isfinite(value) for value in column.values),
                 min_step=min(column.steps),
                 max_step=max(column.steps),
                 received_at=received_at,
@@ -86,6 +86,7 @@ def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, re
                 values=_pack(column.values),
             )
         )
+        summary.received_at = received_at
         _extend(summary, column)
         summaries.append(summary)
     MetricChunk.objects.bulk_create(chunks)
@@ -101,6 +102,7 @@ def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, re
             "last_nonfinite",
             "minimum",
             "maximum",
+            "received_at",
         ],
     )
 
@@ -125,16 +127,28 @@ def last_step(run: Run, source: str) -> int:
     return -1 if found is None else int(found)
 
 
-def names_in_batch(run_id: int, source: str, *, seq: int, among: Iterable[str]) -> list[str]:
-    """Which of these metrics the batch holds."""
-    chunks = MetricChunk.objects.filter(run=run_id, source=source, name__in=list(among), seq=seq)
-    return list(chunks.values_list("name", flat=True))
+def in_batch(run_id: int, source: str, names: Collection[str], *, seq: int) -> dict[str, Series]:
+    """The values of these metrics in one batch, by name; metrics that are not in it are left out."""
+    chunks = MetricChunk.objects.filter(run=run_id, source=source, name__in=names, seq=seq)
+    return {chunk.name: _of(chunk) for chunk in chunks}
 
 
-def batch(run_id: int, source: str, name: str, *, seq: int) -> Series:
-    """The values of one metric in one batch; raises `MetricChunk.DoesNotExist` where it has none."""
-    chunk = MetricChunk.objects.get(run=run_id, source=source, name=name, seq=seq)
-    return _joined([chunk]) or Series(array("q"), array("d"), array("d"))
+def _of(chunk: MetricChunk) -> Series:
+    return Series(
+        _ints(chunk.steps),
+        _floats(chunk.timestamps),
+        _floats(chunk.values),
+        chunk.first_index,
+        chunk.finite_before,
+    )
+
+
+def first_nonfinite(run_id: int, *, before: int, source: str = "", name: str = "") -> int | None:
+    """The number of the first batch before `before` in which the metric (or any) was NaN or infinite."""
+    chunks = MetricChunk.objects.filter(run=run_id, nonfinite__gt=0, seq__lt=before)
+    if name:
+        chunks = chunks.filter(source=source, name=name)
+    return chunks.order_by("seq").values_list("seq", flat=True).first()
 
 
 def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
@@ -142,8 +156,11 @@ def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
     return MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=seq).exists()
 
 
-def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> list[float]:
-    """The last `count` finite values accepted before batch `before`, oldest first (or fewer)."""
+def tail(run_id: int, source: str, name: str, *, count: int, before: int, finite: bool = True) -> list[float]:
+    """The last `count` values accepted before batch `before`, oldest first, or as many as there are.
+
+    Finite ones only, unless `finite` is false.
+    """
     found: list[float] = []
     if count <= 0:
         return found
@@ -153,7 +170,8 @@ def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> lis
     while len(found) < count:
         page = list(chunks.filter(seq__lt=before).values_list("seq", "values")[:page_size])
         for _seq, packed in page:
-            found.extend(value for value in reversed(_floats(packed)) if math.isfinite(value))
+            newest_first = reversed(_floats(packed))
+            found.extend(filter(math.isfinite, newest_first) if finite else newest_first)
         if len(page) < page_size:
             break
         before = page[-1][0]
@@ -215,7 +233,7 @@ def _picked(whole: Series, positions: list[int]) -> Series:
     )
 
 
-def _extremes(values: array[float], max_points: int) -> list[int]:
+def _extremes(values: Sequence[float], max_points: int) -> list[int]:
     """Positions of what stands out in about `max_points / 5` stretches of equal length."""
     stretches = max(1, max_points // 5)
     total = len(values)
@@ -226,7 +244,7 @@ def _extremes(values: array[float], max_points: int) -> list[int]:
     return sorted(kept)
 
 
-def _landmarks(values: array[float], stretch: range) -> list[int]:
+def _landmarks(values: Sequence[float], stretch: range) -> list[int]:
     """The last, first, lowest, highest and first non-finite position of a stretch, each once."""
     finite = [i for i in stretch if math.isfinite(values[i])]
     found = [stretch[-1], stretch[0]]
@@ -235,3 +253,35 @@ def _landmarks(values: array[float], stretch: range) -> list[int]:
     if len(finite) < len(stretch):
         found.append(next(i for i in stretch if not math.isfinite(values[i])))
     return list(dict.fromkeys(found))
+
+
+def latest_finite(
+    project_id: int, source: str, name: str, *, as_of: datetime, leave_out: int, limit: int
+) -> dict[int, float]:
+    """The latest finite value of a metric in each of the `limit` newest runs that had one by then.
+
+    By run, newest first; `leave_out` is a run that does not count. Read as of the acceptance time `as_of`:
+    what was accepted later is not seen (section 4.3).
+    """
+    summaries = MetricSummary.objects.filter(
+        source=source, name=name, finite_count__gt=0, run__project=project_id, run__deleted_at__isnull=True
+    )
+    found: dict[int, float] = {}
+    for summary in summaries.exclude(run=leave_out).order_by("-run").iterator(chunk_size=100):
+        value = summary.last_finite if summary.received_at <= as_of else _finite_as_of(summary, as_of)
+        if value is not None:
+            found[summary.run_id] = value
+            if len(found) == limit:
+                break
+    return found
+
+
+def _finite_as_of(summary: MetricSummary, as_of: datetime) -> float | None:
+    chunks = MetricChunk.objects.filter(
+        run=summary.run_id, source=summary.source, name=summary.name, received_at__lte=as_of
+    )
+    for packed in chunks.order_by("-seq").values_list("values", flat=True).iterator(chunk_size=16):
+        for value in reversed(_floats(packed)):
+            if math.isfinite(value):
+                return value
+    return None

@@ -63,7 +63,7 @@ class _Form(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._textarea:
             self.fields[self._textarea] += data
-        elif self._select:
+        elif self._select and data.strip():
             self.options[self._select][self._option] = data.strip()
 
     def handle_endtag(self, tag: str) -> None:

@@ -11,12 +11,12 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -25,7 +25,7 @@ from pytest_django import Settings
 
 from config.embedded import Address, StartError, Web, adopt, listen
 from tests.automations.receivers import Receiver, answering, read_request, receiving, silent
-from tests.upserver import ROOT, UpServer, environment_of, run_beside, up_server, wait_for
+from tests.upserver import UpServer, environment_of, run_beside, run_python, up_server, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +53,7 @@ def data_dir(used: Path, tmp_path: Path) -> Path:
 
 def refusal(data_dir: Path, *options: str, env: dict[str, str] | None = None) -> str:
     """What `up` says when it does not start: on stderr alone, exit code 1, no traceback."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "up", *options],
-        cwd=ROOT,
-        env=environment_of(data_dir, env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(environment_of(data_dir, env), "manage.py", "up", *options)
     assert done.returncode == 1, done
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -117,6 +109,19 @@ def test_it_answers_to_its_own_names_only(fresh: UpServer) -> None:
     assert status(page, host="evil.example.com") == 400
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed in /proc on Linux only")
+def test_a_large_body_waits_on_the_disk_of_the_data_directory(fresh: UpServer) -> None:
+    parts = urlsplit(fresh.url)
+    head = b"PUT /no-such-page HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n"
+    descriptors = Path(f"/proc/{fresh.process.pid}/fd")
+    spool = str(fresh.data_dir / "tmp")
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as client:
+        client.sendall(head + b"x" * 1_000_000)
+        wait_for(lambda: any(str(link.readlink()).startswith(spool) for link in descriptors.iterdir()))
+    # Nothing is left, not even while it was open.
+    assert list((fresh.data_dir / "tmp").iterdir()) == []
+
+
 def test_the_snippet_logs_a_run_when_it_is_pasted(fresh: UpServer, tmp_path: Path) -> None:
     # A proxy is no reason to fail: it is not meant for this machine.
     env = {**os.environ, "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
@@ -165,7 +170,7 @@ def test_a_busy_port_is_refused_before_anything_is_made(tmp_path: Path) -> None:
         (["--port", "-1"], "There is no port -1; choose one from 1 to 65535"),
         # An address for documentation, which no machine has; nothing is sent to it.
         (["--host", "192.0.2.1"], "192.0.2.1 is no address of this machine; give one that is with --host."),
-        (["--host", "not a host"], "The host 'not a host' is unknown here"),
+        (["--host", "two..dots"], "The host 'two..dots' is unknown here"),
     ],
 )
 def test_an_impossible_address_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
@@ -204,6 +209,12 @@ def test_a_database_that_does_not_answer_is_refused(tmp_path: Path) -> None:
     said = refusal(tmp_path / "data", "--port", "0", env=production("postgres://tl@127.0.0.1:1/tl", ""))
     assert said.startswith("The database cannot be used (DATABASE_URL): ")
     assert len(said.splitlines()) == 1
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tripline.sqlite3").write_bytes(b"not a database" * 100)
+    said = refusal(tmp_path, "--port", "0")
+    assert said == f"The database cannot be used ({tmp_path / 'tripline.sqlite3'}): file is not a database."
 
 
 # --- The served address in the settings -----------------------------------------------------------
@@ -350,8 +361,8 @@ new_run(cast.project)
 """
 
 
-def executions(env: dict[str, str]) -> list[list[str]]:
-    """(state, webhook id, number of attempts) of every delivery."""
+def deliveries(env: dict[str, str]) -> list[list[Any]]:
+    """[state of its execution, webhook id, number of attempts] of every delivery."""
     script = """
 import http.client
 import json
@@ -364,10 +375,10 @@ print(json.dumps(list(rows)))
 def test_what_waited_when_nobody_ran_is_decided_at_the_start(data_dir: Path) -> None:
     env = environment_of(data_dir)
     run_beside(env, WATCHED_RUN)
-    assert executions(env) == []
+    assert deliveries(env) == []
     # No sweep but the first, so that it is the start that does it.
     with up_server(data_dir, env={"TRIPLINE_SWEEP_EVERY": "600"}) as server:
-        wait_for(lambda: [row[0] for row in executions(env)] == ["finished"])
+        wait_for(lambda: [row[0] for row in deliveries(env)] == ["finished"])
     assert "Traceback" not in server.output()
 
 
@@ -375,7 +386,7 @@ def test_the_sweep_finds_what_nobody_rang_for(data_dir: Path) -> None:
     with up_server(data_dir, env={"TRIPLINE_SWEEP_EVERY": "0.2"}) as server:
         # Its doorbell rings in another process, which has a memory broker of its own.
         run_beside(server.env, WATCHED_RUN)
-        wait_for(lambda: [row[0] for row in executions(server.env)] == ["finished"])
+        wait_for(lambda: [row[0] for row in deliveries(server.env)] == ["finished"])
 
 
 def make_hooked_run(env: dict[str, str], url: str) -> None:
@@ -403,7 +414,7 @@ def test_a_delivery_in_flight_ends_before_the_server_does(data_dir: Path) -> Non
         with up_server(data_dir) as server:
             wait_for(lambda: receiver.requests)
             assert server.stop() == 0
-    [[state, webhook_id, attempts]] = executions(env)
+    [[state, webhook_id, attempts]] = deliveries(env)
     assert (state, attempts) == ("finished", 1)
     assert receiver.header("webhook-id") == webhook_id
 
@@ -418,11 +429,11 @@ def test_a_delivery_that_hangs_does_not_hold_up_the_stop_and_is_made_again(data_
             assert server.stop() == 0
             assert time.monotonic() - began < 8
             assert server.lines[-1] == "Stopped.\n"
-    [[state, webhook_id, attempts]] = executions(env)
+    [[state, webhook_id, attempts]] = deliveries(env)
     assert (state, attempts) == ("pending", 0)
     with receiving(answering(), port=hanging.port) as receiver, up_server(data_dir):
         wait_for(lambda: receiver.requests)
-        wait_for(lambda: executions(env) == [["finished", webhook_id, 1]])
+        wait_for(lambda: deliveries(env) == [["finished", webhook_id, 1]])
     assert receiver.header("webhook-id") == webhook_id
 
 
@@ -450,16 +461,7 @@ from config import embedded
 embedded.Web._serve = lambda web: 1 / 0
 execute_from_command_line(["manage.py", "up", "--port", "0"])
 """
-    env = {**environment_of(data_dir), "DJANGO_SETTINGS_MODULE": "config.settings"}
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(environment_of(data_dir), "-c", script)
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "A part of the server ended by itself" in done.stderr
@@ -491,7 +493,7 @@ def test_one_process_serves_the_production_shape_too(tmp_path: Path) -> None:
             assert server.key
             # This process rings through the broker; there is no sweep that would help.
             run_beside(server.env, WATCHED_RUN)
-            wait_for(lambda: [row[0] for row in executions(server.env)] == ["finished"], within=4)
+            wait_for(lambda: [row[0] for row in deliveries(server.env)] == ["finished"], within=4)
             assert server.stop() == 0
     assert not (tmp_path / "data" / "tripline.sqlite3").exists()
     assert "Traceback" not in server.output()

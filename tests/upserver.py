@@ -123,17 +123,22 @@ def run_beside(server_env: Mapping[str, str], script: str) -> str:
     Django is set up, and all of `tests.cast` is there.
     """
     prelude = "import django; django.setup()\nfrom tests.cast import *\n"
-    done = subprocess.run(
-        [sys.executable, "-c", prelude + script],
+    done = run_python(server_env, "-c", prelude + script)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def run_python(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python to its end, in the folder of manage.py."""
+    return subprocess.run(
+        [sys.executable, *arguments],
         cwd=ROOT,
-        env={**server_env, "DJANGO_SETTINGS_MODULE": "config.settings"},
+        env={**env, "DJANGO_SETTINGS_MODULE": "config.settings"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def wait_for(condition: Callable[[], object], *, within: float = 20.0, every: float = 0.02) -> None:

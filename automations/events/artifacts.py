@@ -11,37 +11,151 @@ from automations.forms import ConfigForm, PatternField
 from automations.verdicts import Reason, Verdict
 
 
+class OptionalAliasForm(ConfigForm):
+    alias = PatternField(label=_("Alias regex"))
+
+
 class AliasForm(ConfigForm):
     alias = PatternField(label=_("Alias regex"), required=True)
 
 
+class TagForm(ConfigForm):
+    tag = PatternField(label=_("Tag regex"), required=True)
+
+
+class NameForm(ConfigForm):
+    name = PatternField(label=_("Name regex"))
+
+
+class PatternEventType(ArtifactEventType):
+    """Base of the artifact events: one pattern, tested against the names that the event carries."""
+
+    # The form's field, and the key of the event's data that it is tested against.
+    field = ""
+    tested = ""
+    sentences = {
+        "matches": _("“%(name)s” matches %(pattern)s on %(subject)s"),
+        "happened": _("it happened to %(subject)s"),
+        "differs": _("%(names)s does not match %(pattern)s"),
+        "no_names": _("there is no alias that could match %(pattern)s"),
+    }
+
+    def decide(self, config: Config, facts: Mapping[str, Any]) -> Verdict:
+        pattern = config[self.field]
+        names = self._names(facts)
+        if not pattern or any(regex.search(pattern, name) for name in names):
+            return Verdict.yes()
+        if not names:
+            return Verdict.no("no_names", pattern=pattern)
+        return Verdict.no("differs", names=", ".join(f"“{name}”" for name in names), pattern=pattern)
+
+    def _names(self, facts: Mapping[str, Any]) -> list[str]:
+        found = facts[self.tested]
+        return list(found) if isinstance(found, list) else [found]
+
+    def describe(self, config: Config, facts: Mapping[str, Any], hit: int) -> Reason:
+        subject = facts["artifact_version"] or facts["artifact_collection_name"]
+        pattern = config[self.field]
+        if not pattern:
+            return Reason("happened", {"subject": subject})
+        name = next(name for name in self._names(facts) if regex.search(pattern, name))
+        data = {"name": name, "pattern": pattern, "subject": subject}
+        return Reason("matches", {**data, "from": facts["previous_version"], "to": facts["artifact_version"]})
+
+
 @EVENTS.register
-class AliasAdded(ArtifactEventType):
+class VersionAdded(PatternEventType):
+    """A version becomes committed in a project's collection (R8): once, and not for known content."""
+
+    key = "version_added"
+    label = _("A new version is added to an artifact")
+    config_form = OptionalAliasForm
+    field, tested = "alias", "aliases"
+
+
+@EVENTS.register
+class VersionLinked(PatternEventType):
+    """A version becomes a member of a registry's collection (R4).
+
+    Linking a member again is no event. The alias filter is tested against the aliases after the link.
+    """
+
+    key = "version_linked"
+    label = _("A new version is linked to a collection")
+    config_form = OptionalAliasForm
+    field, tested = "alias", "aliases"
+
+
+@EVENTS.register
+class VersionUnlinked(PatternEventType):
+    """A version leaves a registry's collection; the alias filter sees the aliases it had there."""
+
+    key = "version_unlinked"
+    label = _("A version is unlinked from a collection")
+    config_form = OptionalAliasForm
+    field, tested = "alias", "aliases"
+
+
+@EVENTS.register
+class AliasAdded(PatternEventType):
     """An alias that matches is applied to any version of the collection (R5, R9, R11, R13).
 
-    `latest` moving to the newest version counts (R10); a move carries both ends.
+    `latest` moving to the newest version counts (R10); a move is one event that carries both ends.
     """
 
     key = "alias_added"
     label = _("An artifact alias is added")
     config_form = AliasForm
-    sentences = {
-        "alias_matches": _("alias “%(alias)s” on %(version)s matches %(pattern)s"),
-        "alias_differs": _("alias “%(alias)s” does not match %(pattern)s"),
-    }
+    field = tested = "alias"
 
-    def decide(self, config: Config, facts: Mapping[str, Any]) -> Verdict:
-        if regex.search(config["alias"], facts["alias"]):
-            return Verdict.yes()
-        return Verdict.no("alias_differs", alias=facts["alias"], pattern=config["alias"])
 
-    def describe(self, config: Config, facts: Mapping[str, Any], hit: int) -> Reason:
-        return Reason(
-            "alias_matches",
-            {
-                "alias": facts["alias"],
-                "pattern": config["alias"],
-                "version": f"{facts['artifact_collection_name']}:{facts['artifact_version_string']}",
-                "from": facts["previous_version"],
-            },
-        )
+@EVENTS.register
+class AliasRemoved(PatternEventType):
+    """An alias is taken away; not when it merely moves."""
+
+    key = "alias_removed"
+    label = _("An artifact alias is removed")
+    config_form = AliasForm
+    field = tested = "alias"
+
+
+@EVENTS.register
+class TagAdded(PatternEventType):
+    """A tag that matches is applied to a version (R12–R14), in every collection that holds it."""
+
+    key = "tag_added"
+    label = _("An artifact tag is added")
+    config_form = TagForm
+    field = tested = "tag"
+
+
+@EVENTS.register
+class TagRemoved(PatternEventType):
+    key = "tag_removed"
+    label = _("An artifact tag is removed")
+    config_form = TagForm
+    field = tested = "tag"
+
+
+@EVENTS.register
+class CollectionCreated(PatternEventType):
+    key = "collection_created"
+    label = _("A collection is created")
+    config_form = NameForm
+    field, tested = "name", "artifact_collection_name"
+
+
+@EVENTS.register
+class CollectionTagAdded(PatternEventType):
+    key = "collection_tag_added"
+    label = _("A collection tag is added")
+    config_form = TagForm
+    field = tested = "tag"
+
+
+@EVENTS.register
+class CollectionTagRemoved(PatternEventType):
+    key = "collection_tag_removed"
+    label = _("A collection tag is removed")
+    config_form = TagForm
+    field = tested = "tag"

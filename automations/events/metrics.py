@@ -9,11 +9,12 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from automations import windows
+from automations.batches import BatchView
 from automations.conditions import COMPARISONS, SYMBOLS
 from automations.events.base import EVENTS, Config
 from automations.events.runs import RunEventType, RunFacts, RunFilterForm
 from automations.verdicts import Reason, Verdict
-from runs import metrics
+from automations.windows import Track
 from runs.models import MetricBatch, RunStatus, Source
 from runs.names import NAME_LENGTH, validate_metric_name
 
@@ -53,46 +54,27 @@ class MetricForm(RunFilterForm):
 
 @dataclass(frozen=True, slots=True)
 class MetricFacts(RunFacts):
-    """One metric in one batch, and the finite values right before it.
+    """One metric in one batch, and the finite values around it.
 
-    `values`, `steps` and `timestamps` are the batch as logged; `lead` holds the last finite values
-    before it, oldest first; `finite_before` counts all of them. `resolved` is False when the metric of
-    this name that the rule watches is the other source's (R21).
+    `steps`, `timestamps` (seconds) and `values` are the batch as logged; `positions` says which of them
+    are finite. `resolved` is False when the metric of this name that the rule watches is the other
+    source's (R21).
     """
 
     run_status: str
     steps: Sequence[int]
     timestamps: Sequence[float]
     values: Sequence[float]
-    lead: Sequence[float]
-    finite_before: int
-    resolved: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Considered:
-    """The finite values that count, warm-up removed: `values[i]` for i >= `new` came with the batch,
-    at the batch's position `positions[i - new]`."""
-
-    values: list[float]
-    new: int
-    positions: list[int]
-
-
-def consider(config: Config, facts: MetricFacts) -> Considered:
-    """NaN and infinities fill no window; the first `warmup` finite values are ignored."""
-    positions = [i for i, value in enumerate(facts.values) if math.isfinite(value)]
-    lead_starts_at = facts.finite_before - len(facts.lead)
-    lead = list(facts.lead)[max(0, config["warmup"] - lead_starts_at) :]
-    positions = positions[max(0, config["warmup"] - facts.finite_before) :]
-    return Considered(lead + [facts.values[i] for i in positions], len(lead), positions)
+    positions: Sequence[int]
+    track: Track
+    resolved: bool
 
 
 class MetricEventType(RunEventType[MetricFacts]):
     """Base of the rules over windows: evaluated on every newly logged value, in order (section 4).
 
     A subclass says how many values one evaluation looks at (`reach`), where its condition holds
-    (`levels`), and how to explain one hit.
+    (`true_ends`), and how to explain one hit (`account`).
     """
 
     source = MetricBatch
@@ -104,32 +86,46 @@ class MetricEventType(RunEventType[MetricFacts]):
         "metric_filter",
         "step",
     )
+    sentences = {
+        **RunEventType.filter_sentences,
+        "window_not_full": _("%(have)s of %(need)s values"),
+        "no_finite_value": _("none of the new values is a finite number"),
+        "condition_not_met": _("no value met the condition"),
+        "other_source": _("“%(metric)s” is a history metric of this run; these are system values"),
+    }
 
     def reach(self, config: Config) -> int:
         """Values that one evaluation looks at, the new one included."""
         raise NotImplementedError
 
-    def levels(self, config: Config, values: Sequence[float]) -> list[bool]:
-        """Whether the condition holds at values[reach - 1], values[reach], …"""
+    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
+        """The ends from `first` on, in order, at which the condition holds."""
+        raise NotImplementedError
+
+    def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
+        """The numbers of one hit; `value`, `window` and `count` among them."""
+        raise NotImplementedError
+
+    def filter_text(self, config: Config) -> str:
+        """The condition in a few characters, the same in every language."""
         raise NotImplementedError
 
     def routing_key(self, config: Config) -> str:
-        return str(config["metric"]).removeprefix(SYSTEM_PREFIX)
+        return metric_name(config)
 
-    def gather(self, change: MetricBatch, config: Config) -> MetricFacts:
+    def gather(self, change: BatchView, config: Config) -> MetricFacts:
         name = self.routing_key(config)
-        series = metrics.batch(change.run_id, change.source, name, seq=change.seq)
-        needed = min(self.reach(config) + config["hold"] - 2, series.finite_before)
+        series = change.series[name]
         return MetricFacts(
-            run_name=change.run_name,
-            run_user=change.run_user,
-            run_status=change.run_status,
+            run_name=change.batch.run_name,
+            run_user=change.batch.run_user,
+            run_status=change.batch.run_status,
             steps=series.steps,
             timestamps=series.timestamps,
             values=series.values,
-            lead=metrics.tail(change.run_id, change.source, name, count=needed, before=change.seq),
-            finite_before=series.finite_before,
-            resolved=_resolved(config, change, name),
+            positions=[i for i, value in enumerate(series.values) if math.isfinite(value)],
+            track=change.track(name, lead=self.reach(config) + config["hold"] - 2),
+            resolved=is_resolved(config, change, name),
         )
 
     def decide_run(self, config: Config, facts: MetricFacts) -> Verdict:
@@ -137,22 +133,27 @@ class MetricEventType(RunEventType[MetricFacts]):
             return Verdict.no("killed")
         if not facts.resolved:
             return Verdict.no("other_source", metric=config["metric"])
-        seen = consider(config, facts)
-        reach = self.reach(config)
-        if len(seen.values) < reach:
-            return Verdict.no("window_not_full", have=len(seen.values), need=reach)
-        held = windows.held(self.levels(config, seen.values), times=config["hold"])
-        first = max(0, seen.new - reach + 1)
-        hits = [
-            seen.positions[start + reach - 1 - seen.new] for start in range(first, len(held)) if held[start]
-        ]
+        if not facts.positions:
+            return Verdict.no("no_finite_value")
+        track, reach = facts.track, self.reach(config)
+        first = track.first_end(reach=reach, warmup=config["warmup"], hold=config["hold"])
+        if first >= len(track.values):
+            have = reach - 1 - (first - len(track.values))
+            return Verdict.no("window_not_full", have=max(0, have), need=reach)
+        ends = windows.held(self.true_ends(config, facts, first), times=config["hold"])
+        hits = [facts.positions[end - track.new] for end in windows.from_position(ends, track.new)]
         return Verdict(hits=hits, reason=None if hits else Reason("condition_not_met"))
 
-    def window_at(self, config: Config, facts: MetricFacts, hit: int) -> list[float]:
-        """The `reach` values that were looked at for this hit, oldest first."""
-        seen = consider(config, facts)
-        end = seen.new + seen.positions.index(hit) + 1
-        return seen.values[end - self.reach(config) : end]
+    def describe(self, config: Config, facts: MetricFacts, hit: int) -> Reason:
+        end = facts.track.new + facts.positions.index(hit)
+        reason = self.account(config, facts, end)
+        common = {
+            "metric": config["metric"],
+            "step": facts.steps[hit],
+            "timestamp": facts.timestamps[hit],
+            "nonfinite": len(facts.values) - len(facts.positions),
+        }
+        return Reason(reason.code, {**common, **reason.data})
 
     def event_data(self, config: Config, facts: MetricFacts, hit: int) -> dict[str, Any]:
         described = self.describe(config, facts, hit).data
@@ -164,33 +165,31 @@ class MetricEventType(RunEventType[MetricFacts]):
             "step": facts.steps[hit],
         }
 
-    def filter_text(self, config: Config) -> str:
-        """The condition in a few characters, the same in every language."""
-        raise NotImplementedError
-
     def dedup_key(self, change: Any, hit: int) -> str:
-        return f"metric:{change.run_id}:{change.seq}:{hit}"
-
-    sentences = {
-        **RunEventType.filter_sentences,
-        "window_not_full": _("%(have)s of %(need)s values"),
-        "condition_not_met": _("no value met the condition"),
-        "other_source": _("“%(metric)s” is a history metric of this run; these are system values"),
-    }
+        return f"metric:{change.run.pk}:{change.seq}:{hit}"
 
 
-def _resolved(config: Config, batch: MetricBatch, name: str) -> bool:
+def metric_name(config: Config) -> str:
+    """The metric's name as it is logged: `system.cpu` is the system metric `cpu` (R21)."""
+    return str(config["metric"] or "").removeprefix(SYSTEM_PREFIX)
+
+
+def is_resolved(config: Config, view: BatchView, name: str) -> bool:
     """Whether values of this source are the ones the rule watches (R21).
 
     `system.<name>` is always the system one; `auto` is the history metric where the run had logged one
     when the batch was accepted, and else the system metric.
     """
-    wanted = Source.SYSTEM if config["metric"].startswith(SYSTEM_PREFIX) else config["source"]
+    is_system = (config["metric"] or "").startswith(SYSTEM_PREFIX)
+    wanted = Source.SYSTEM if is_system else config["source"]
     if wanted != "auto":
-        return bool(wanted == batch.source)
-    if batch.source == Source.HISTORY:
-        return True
-    return not metrics.logged_before(batch.run_id, Source.HISTORY, name, seq=batch.seq)
+        return bool(wanted == view.batch.source)
+    return view.batch.source == Source.HISTORY or not view.is_history_metric(name)
+
+
+def shown(window: Sequence[float]) -> list[float]:
+    """As much of a window as is kept with an explanation: the latest hundred values."""
+    return list(window[-100:])
 
 
 class ThresholdForm(MetricForm):
@@ -243,31 +242,43 @@ class RunMetricThreshold(MetricEventType):
     def reach(self, config: Config) -> int:
         return windows.size(config["aggregation"], config["window"])
 
-    def levels(self, config: Config, values: Sequence[float]) -> list[bool]:
+    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
+        track, threshold = facts.track, config["threshold"]
+        aggregation, window = config["aggregation"], config["window"]
         holds = COMPARISONS[config["comparison"]]
-        threshold = config["threshold"]
-        seen = windows.aggregates(config["aggregation"], values, window=config["window"])
-        return [holds(value, threshold) for value in seen]
+        seen, error = track.aggregates(aggregation, window=window)
+        return [
+            end
+            for end in range(first, len(track.values))
+            if holds(
+                seen[end]
+                if abs(seen[end] - threshold) > error
+                else track.exact(aggregation, window=window, end=end),
+                threshold,
+            )
+        ]
+
+    def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
+        aggregation, window = config["aggregation"], config["window"]
+        reach = self.reach(config)
+        return Reason(
+            f"threshold_{aggregation}",
+            {
+                "value": facts.track.exact(aggregation, window=window, end=end),
+                "symbol": SYMBOLS[config["comparison"]],
+                "threshold": config["threshold"],
+                "window": shown(facts.track.values[end - reach + 1 : end + 1]),
+                "count": reach,
+            },
+        )
 
     def filter_text(self, config: Config) -> str:
         comparison = f"{SYMBOLS[config['comparison']]} {config['threshold']:.12g}"
-        if config["aggregation"] == "none":
-            return f"{config['metric']} {comparison}"
-        return f"{config['aggregation']}({config['metric']}, {config['window']}) {comparison}"
+        return f"{aggregate_text(config, config['window'])} {comparison}"
 
-    def describe(self, config: Config, facts: MetricFacts, hit: int) -> Reason:
-        window = self.window_at(config, facts, hit)
-        return Reason(
-            f"threshold_{config['aggregation']}",
-            {
-                "metric": config["metric"],
-                "value": windows.aggregate(config["aggregation"], window),
-                "symbol": SYMBOLS[config["comparison"]],
-                "threshold": config["threshold"],
-                "window": window[-100:],
-                "count": len(window),
-                "step": facts.steps[hit],
-                "timestamp": facts.timestamps[hit],
-                "nonfinite": sum(not math.isfinite(value) for value in facts.values),
-            },
-        )
+
+def aggregate_text(config: Config, window: int) -> str:
+    """`average(loss, 5)`, or the metric alone where only the latest value counts."""
+    if config["aggregation"] == "none":
+        return str(config["metric"])
+    return f"{config['aggregation']}({config['metric']}, {window})"

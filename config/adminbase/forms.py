@@ -43,7 +43,7 @@ class JSONField(forms.JSONField):
 
     def __init__(self, *, kind: type = dict, **options: Any) -> None:
         self.kind = kind
-        super().__init__(**options)
+        super().__init__(initial=kind, **options)
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -123,11 +123,16 @@ def adopt(obj: Model, created: Model) -> None:
     obj.__dict__.update(created.__dict__)
 
 
+def is_id(text: str) -> bool:
+    """Whether a query for a row of this id is one that every database understands."""
+    return text.isascii() and text.isdecimal() and len(text) < 19
+
+
 class Autocomplete(AutocompleteSelect):
     """Shows what was chosen; text that is no id chooses nothing (Django's own raises on it)."""
 
     def optgroups(self, name: str, value: Sequence[Any], attrs: Any = None) -> Any:
-        return super().optgroups(name, [item for item in value if str(item).isdecimal()], attrs)
+        return super().optgroups(name, [item for item in value if is_id(str(item))], attrs)
 
 
 class ScopedFields:

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from config.adminbase.forms import ScopedFields, ServiceForm, refusals
+from config.adminbase.forms import ScopedFields, ServiceForm, is_id, refusals
 from config.adminbase.theme import ModelAdmin
 from runs import access
 from runs.models import Member, Role, User
@@ -243,7 +243,7 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if not all(pk.isdecimal() for pk in chosen):
+        if not all(is_id(pk) for pk in chosen):
             raise ValidationError(_("Choose rows of the list."))
         return cast(HttpResponse | None, super().response_action(request, queryset))
 

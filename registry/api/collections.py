@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -18,18 +19,21 @@ from registry.models import Alias, ArtifactVersion, Collection, Membership, Regi
 from registry.services import collections as services, versions as version_services
 from runs import access as runs_access
 from runs.models import Project, Role
-from runs.rest.fields import StrictModelSerializer, StrictSerializer, VisibleField
+from runs.names import SLUG_LENGTH, normalized
+from runs.rest.fields import StrictModelSerializer, StrictSerializer, StringField, VisibleField
 from runs.rest.views import ScopedViewSet, not_found_unless, visible_or_404
 from runs.services.saving import save_named
 
 # A tag or an alias in a path; what it may hold is the services' business.
 LABEL = "(?P<label>[^/]+)"
+# So many of them one call may bring: each is a change of its own.
+LABELS_MAX = 100
 
 
 class AliasSerializer(serializers.ModelSerializer):
     """An alias and the version it sits on."""
 
-    alias = serializers.CharField(source="name", read_only=True)
+    alias = StringField(source="name", read_only=True)
 
     class Meta:
         model = Alias
@@ -68,9 +72,19 @@ class CollectionSerializer(StrictModelSerializer):
         return data
 
 
+class LabelsField(serializers.ListField):
+    """Aliases or tags, in the form in which they are stored and compared."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=StringField(max_length=SLUG_LENGTH), max_length=LABELS_MAX, **options)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return list(dict.fromkeys(normalized(label) for label in super().to_internal_value(data)))
+
+
 class LinkSerializer(StrictSerializer):
     version = VisibleField(queryset=ArtifactVersion.objects.all(), visible=access.versions)
-    aliases = serializers.ListField(child=serializers.CharField(max_length=128), default=list)
+    aliases = LabelsField(default=list)
 
 
 class MembershipSerializer(serializers.ModelSerializer):
@@ -119,7 +133,9 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         return self.answer(save_named(collection))
 
     def destroy(self, request: Request, pk: str) -> Response:
-        services.delete_collection(self._writable())
+        collection = self._writable()
+        self._require_alias_roles(collection, collection.aliases.all())
+        services.delete_collection(collection)
         return Response(status=204)
 
     @extend_schema(request=None, responses=CollectionSerializer)
@@ -148,12 +164,14 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
     @action(detail=True, methods=["get"], url_path=f"aliases/{LABEL}")
     def alias(self, request: Request, pk: str, label: str) -> Response:
         """Which version has this alias."""
-        found = visible_or_404(Alias.objects.filter(collection=self.get_object()), name=label)
+        here = Alias.objects.filter(collection=self.get_object())
+        found = visible_or_404(here, name=normalized(label))
         return Response(AliasSerializer(found).data)
 
     @extend_schema(request=AliasTargetSerializer, responses=AliasSerializer)
     @alias.mapping.put
     def set_alias(self, request: Request, pk: str, label: str) -> Response:
+        label = normalized(label)
         collection = self._alias_writable(label)
         body = AliasTargetSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
@@ -163,6 +181,7 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
     @extend_schema(responses={204: None})
     @alias.mapping.delete
     def remove_alias(self, request: Request, pk: str, label: str) -> Response:
+        label = normalized(label)
         not_found_unless(services.remove_alias(self._alias_writable(label), label, actor=self.person))
         return Response(status=204)
 
@@ -173,6 +192,7 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         collection = self._writable()
         body = LinkSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
+        _require_publishing(self.person, body.validated_data["version"])
         for alias in body.validated_data["aliases"]:
             access.require_alias_role(self.person, collection, alias)
         membership, created = version_services.link_version(
@@ -185,6 +205,7 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
     def unlink(self, request: Request, pk: str, version: str) -> Response:
         collection = self._writable()
         found = visible_or_404(access.versions(self.person), pk=version)
+        self._require_alias_roles(collection, Alias.objects.filter(collection=collection, version=found))
         not_found_unless(version_services.unlink_version(collection, found, actor=self.person))
         return Response(status=204)
 
@@ -192,6 +213,11 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         collection: Collection = self.get_object()
         access.require_role(self.person, collection, Role.MEMBER)
         return collection
+
+    def _require_alias_roles(self, collection: Collection, lost: Iterable[Alias]) -> None:
+        """What takes a protected alias away along with something else is for admins as well."""
+        for alias in lost:
+            access.require_alias_role(self.person, collection, alias.name)
 
     def _alias_writable(self, alias: str) -> Collection:
         collection: Collection = self.get_object()
@@ -205,3 +231,12 @@ def _parent_is_visible(collection: Collection, user: Any) -> bool:
     except PermissionDenied:
         return False
     return True
+
+
+def _require_publishing(user: Any, version: ArtifactVersion) -> None:
+    """A link shows a version to other people: only who may write where it is now may make one."""
+    teams = runs_access.teams(user, at_least=Role.MEMBER)
+    registries = access.registries(user, at_least=Role.MEMBER)
+    mine = Q(project__team__in=teams.values("pk")) | Q(registry__in=registries.values("pk"))
+    if not version.collections.filter(mine, deleted_at__isnull=True).exists():
+        raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))

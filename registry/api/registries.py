@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from rest_framework import mixins, serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -11,14 +13,15 @@ from registry.models import Registry, RegistryMember
 from registry.names import validate_alias
 from registry.services import collections
 from runs import access as runs_access
-from runs.models import Organization, Role, User
-from runs.rest.fields import StrictModelSerializer, VisibleField
+from runs.models import Organization, Role
+from runs.names import SLUG_LENGTH, normalized
+from runs.rest.fields import PersonByName, StrictModelSerializer, StringField, VisibleField
 from runs.rest.views import ScopedViewSet, visible_or_404
 from runs.services.saving import save_named
 
 
 class RegistryMemberSerializer(StrictModelSerializer):
-    user = serializers.SlugRelatedField(slug_field="username", queryset=User.objects.filter(is_active=True))
+    user = PersonByName()
 
     class Meta:
         model = RegistryMember
@@ -30,7 +33,7 @@ class RegistrySerializer(StrictModelSerializer):
         queryset=Organization.objects.all(), visible=runs_access.organizations, required=False
     )
     protected_aliases = serializers.ListField(
-        child=serializers.CharField(max_length=128, validators=[validate_alias]), required=False
+        child=StringField(max_length=SLUG_LENGTH, validators=[validate_alias]), required=False, max_length=100
     )
     members = RegistryMemberSerializer(many=True, read_only=True)
 
@@ -47,6 +50,10 @@ class RegistrySerializer(StrictModelSerializer):
             "created_at",
         ]
         read_only_fields = ["created_at"]
+
+    def validate_protected_aliases(self, aliases: list[str]) -> list[str]:
+        """In the form in which aliases are stored and compared."""
+        return list(dict.fromkeys(normalized(alias) for alias in aliases))
 
 
 class RegistryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
@@ -69,7 +76,10 @@ class RegistryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVi
     def partial_update(self, request: Request, pk: str) -> Response:
         registry = self.get_object()
         access.require_registry_role(self.person, registry, Role.ADMIN)
-        for field, value in self.validated(instance=registry).items():
+        data = self.validated(instance=registry)
+        if data.pop("organization", registry.organization) != registry.organization:
+            raise ValidationError({"organization": [_("A registry does not move to another organization.")]})
+        for field, value in data.items():
             setattr(registry, field, value)
         save_named(registry)
         return self.answer(self.get_object())

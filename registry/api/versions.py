@@ -34,10 +34,8 @@ class VersionSerializer(StrictModelSerializer):
     collection = VisibleField(source="home", queryset=Collection.objects.all(), visible=access.collections)
     run = VisibleField(queryset=Run.objects.all(), visible=runs_access.runs, required=False, allow_null=True)
     metadata = serializers.DictField(required=False)
-    aliases = serializers.ListField(
-        child=serializers.CharField(max_length=128), required=False, write_only=True
-    )
-    tags = serializers.ListField(child=serializers.CharField(max_length=128), required=False, write_only=True)
+    aliases = LabelsField(required=False)
+    tags = LabelsField(required=False)
     state = serializers.ChoiceField(choices=VersionState.choices, required=False)
     version = serializers.SerializerMethodField(help_text='"v0"; null until the version is committed.')
     files = FileSerializer(many=True, read_only=True)

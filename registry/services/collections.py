@@ -20,6 +20,7 @@ from registry.models import (
 from registry.names import validate_alias, validate_tag
 from registry.services.changes import lock, record
 from runs import clock
+from runs.errors import named
 from runs.models import Organization, Project, Role, User
 from runs.names import normalized
 from runs.services.saving import save_named, taken
@@ -97,7 +98,8 @@ def restore_collection(collection: Collection) -> None:
 def tag_collection(collection: Collection, tag: str, *, actor: User | None) -> bool:
     """Add a tag; False when the collection has it already (no event)."""
     tag = normalized(tag)
-    validate_tag(tag)
+    with named("tag"):
+        validate_tag(tag)
     locked = lock(collection)
     _row, added = CollectionTag.objects.get_or_create(collection=locked, name=tag)
     if added:
@@ -107,10 +109,13 @@ def tag_collection(collection: Collection, tag: str, *, actor: User | None) -> b
 
 @transaction.atomic
 def untag_collection(collection: Collection, tag: str, *, actor: User | None) -> bool:
+    tag = normalized(tag)
+    with named("tag"):
+        validate_tag(tag)
     locked = lock(collection)
-    removed, _rows = CollectionTag.objects.filter(collection=locked, name=normalized(tag)).delete()
+    removed, _rows = CollectionTag.objects.filter(collection=locked, name=tag).delete()
     if removed:
-        record(ChangeKind.COLLECTION_TAG_REMOVED, locked, label=normalized(tag), actor=actor)
+        record(ChangeKind.COLLECTION_TAG_REMOVED, locked, label=tag, actor=actor)
     return bool(removed)
 
 
@@ -122,7 +127,8 @@ def set_alias(collection: Collection, alias: str, version: ArtifactVersion, *, a
     `ValidationError` when the version is not in the collection.
     """
     alias = normalized(alias)
-    validate_alias(alias)
+    with named("alias"):
+        validate_alias(alias)
     locked = lock(collection)
     if not Membership.objects.filter(collection=locked, version=version).exists():
         raise ValidationError({"version": _("This version is not in the collection.")})
@@ -146,8 +152,11 @@ def move_alias(locked: Collection, alias: str, version: ArtifactVersion, *, acto
 @transaction.atomic
 def remove_alias(collection: Collection, alias: str, *, actor: User | None) -> bool:
     """Take the alias away; False when nobody has it."""
+    alias = normalized(alias)
+    with named("alias"):
+        validate_alias(alias)
     locked = lock(collection)
-    row = Alias.objects.filter(collection=locked, name=normalized(alias)).select_related("version").first()
+    row = Alias.objects.filter(collection=locked, name=alias).select_related("version").first()
     if row is None:
         return False
     row.delete()

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from registry.models import ArtifactFile, ArtifactVersion, VersionState
-from runs.errors import Conflict
+from runs.errors import Conflict, named
 from runs.names import validate_text
 
 _CHUNK = 1 << 20
@@ -42,7 +42,8 @@ class _Hashed(File):
 
 def validate_file_path(path: str) -> None:
     """A relative path with `/` between its parts; no empty, `.` or `..` part."""
-    validate_text(path)
+    with named("path"):
+        validate_text(path)
     parts = path.split("/")
     if not path or len(path) > _PATH_LENGTH or any(part in {"", ".", ".."} for part in parts) or "\\" in path:
         raise ValidationError({"path": _("A file's path looks like weights/model.bin.")})
@@ -56,18 +57,20 @@ def put_file(version: ArtifactVersion, path: str, stream: BinaryIO) -> ArtifactF
     validate_file_path(path)
     _require_pending(version)
     upload = _Hashed(stream)
-    field = ArtifactFile(version=version, path=path).content
-    field.save(str(upload.name), upload, save=False)
+    content = ArtifactFile(version=version, path=path).content
+    stored = content.field.generate_filename(content.instance, str(upload.name))
     try:
-        return _replace(version, path, upload, stored=str(field.name))
+        # The name is random and free, so this is where the bytes lie, all of them or a part.
+        content.storage.save(stored, upload)
+        return _replace(version, path, upload, stored=stored)
     except BaseException:
-        field.storage.delete(str(field.name))
+        content.storage.delete(stored)
         raise
 
 
 @transaction.atomic
 def _replace(version: ArtifactVersion, path: str, upload: _Hashed, *, stored: str) -> ArtifactFile:
-    _require_pending(ArtifactVersion.objects.select_for_update().get(pk=version.pk))
+    _require_pending(ArtifactVersion.objects.select_for_update().filter(pk=version.pk).first())
     old = ArtifactFile.objects.filter(version=version, path=path).first()
     if old is not None:
         old.delete()
@@ -77,6 +80,7 @@ def _replace(version: ArtifactVersion, path: str, upload: _Hashed, *, stored: st
     )
 
 
-def _require_pending(version: ArtifactVersion) -> None:
-    if version.state != VersionState.PENDING:
+def _require_pending(version: ArtifactVersion | None) -> None:
+    """A draft that is gone was folded into a committed version with the same content."""
+    if version is None or version.state != VersionState.PENDING:
         raise Conflict({"state": _("This version is committed; its files do not change any more.")})

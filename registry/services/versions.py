@@ -24,7 +24,7 @@ from registry.names import validate_alias, validate_tag
 from registry.services.changes import lock, record
 from registry.services.collections import LATEST, move_alias
 from runs import clock
-from runs.errors import Conflict
+from runs.errors import Conflict, named
 from runs.models import Run, User
 from runs.names import normalized
 
@@ -66,7 +66,8 @@ def create_version(  # noqa: PLR0913  (the fields of the contract)
         labels_on_commit=labels,
         created_by=actor,
     )
-    version.full_clean(validate_unique=False, validate_constraints=False)
+    # An actor may be missing, but no form may leave it out.
+    version.full_clean(exclude={"created_by"}, validate_unique=False, validate_constraints=False)
     version.save()
     if state == VersionState.COMMITTED:
         _commit(locked, version, actor=actor)
@@ -77,10 +78,8 @@ def _checked_labels(aliases: Iterable[str], tags: Iterable[str]) -> dict[str, li
     labels = {"aliases": [normalized(a) for a in aliases], "tags": [normalized(t) for t in tags]}
     for field, validate in (("aliases", validate_alias), ("tags", validate_tag)):
         for label in labels[field]:
-            try:
+            with named(field):
                 validate(label)
-            except ValidationError as error:
-                raise ValidationError({field: error.messages}) from error
     return labels
 
 
@@ -92,7 +91,11 @@ def commit_version(version: ArtifactVersion, *, actor: User | None) -> ArtifactV
     """
     with transaction.atomic():
         locked = lock(version.home)
-        version = ArtifactVersion.objects.get(pk=version.pk)
+        # Locked, so that no upload which has seen a draft adds a file to what is committed.
+        draft = ArtifactVersion.objects.select_for_update().filter(pk=version.pk).first()
+        if draft is None:
+            raise Conflict({"state": _("This draft is gone: its content was there already.")})
+        version = draft
         if version.state == VersionState.COMMITTED:
             return version
         version.digest = version.digest or _digest_of_files(version)
@@ -218,7 +221,8 @@ def unlink_version(collection: Collection, version: ArtifactVersion, *, actor: U
 def tag_version(version: ArtifactVersion, tag: str, *, actor: User | None) -> bool:
     """Add a tag to the version, in every collection that holds it; False when it has it (R14)."""
     tag = normalized(tag)
-    validate_tag(tag)
+    with named("tag"):
+        validate_tag(tag)
     return _tag(lock(version.home), version, tag, actor=actor)
 
 
@@ -231,8 +235,11 @@ def _tag(locked: Collection, version: ArtifactVersion, tag: str, *, actor: User 
 
 @transaction.atomic
 def untag_version(version: ArtifactVersion, tag: str, *, actor: User | None) -> bool:
+    tag = normalized(tag)
+    with named("tag"):
+        validate_tag(tag)
     locked = lock(version.home)
-    removed, _rows = VersionTag.objects.filter(version=version, name=normalized(tag)).delete()
+    removed, _rows = VersionTag.objects.filter(version=version, name=tag).delete()
     if removed:
-        record(ChangeKind.TAG_REMOVED, locked, version=version, label=normalized(tag), actor=actor)
+        record(ChangeKind.TAG_REMOVED, locked, version=version, label=tag, actor=actor)
     return bool(removed)

@@ -12,15 +12,18 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from runs import access
+from runs.filtersets import KeyFilterSet
 from runs.models import ApiKey, Member, Organization, Role, Team, User
-from runs.rest.fields import StrictModelSerializer, VisibleField
+from runs.rest.fields import PersonByName, StrictModelSerializer, StringField, VisibleField
+from runs.rest.negotiation import AlwaysTheSame
+from runs.rest.schema import ErrorsToo
 from runs.rest.views import ScopedViewSet, visible_or_404
 from runs.services import people
 from runs.services.saving import save_named
 
 
 class TeamRoleSerializer(StrictModelSerializer):
-    team_name = serializers.CharField(source="team.name", read_only=True)
+    team_name = StringField(source="team.name", read_only=True)
 
     class Meta:
         model = Member
@@ -40,6 +43,9 @@ class MeSerializer(StrictModelSerializer):
 class MeView(APIView):
     """Who I am, my teams and my roles in them."""
 
+    content_negotiation_class = AlwaysTheSame
+    schema = ErrorsToo()
+
     @extend_schema(responses=MeSerializer)
     def get(self, request: Request) -> Response:
         user = User.objects.prefetch_related("memberships__team").get(pk=cast(int, request.user.pk))
@@ -47,7 +53,7 @@ class MeView(APIView):
 
 
 class UserSerializer(StrictModelSerializer):
-    password = serializers.CharField(write_only=True, max_length=1000, trim_whitespace=False)
+    password = StringField(write_only=True, max_length=1000, trim_whitespace=False)
 
     class Meta:
         model = User
@@ -105,7 +111,7 @@ class KeyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
 
     queryset = ApiKey.objects.all()
     serializer_class = KeySerializer
-    filterset_fields = ["name", "team"]
+    filterset_class = KeyFilterSet
     ordering_fields = ["id", "created_at"]
 
     def visible(self) -> QuerySet[ApiKey]:
@@ -200,7 +206,7 @@ class TeamViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSe
 
 
 class MemberSerializer(StrictModelSerializer):
-    user = serializers.SlugRelatedField(slug_field="username", queryset=User.objects.filter(is_active=True))
+    user = PersonByName()
 
     class Meta:
         model = Member

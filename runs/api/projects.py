@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from rest_framework import mixins
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from runs import access
 from runs.filtersets import ProjectFilterSet
-from runs.models import Project, Role, Team
+from runs.models import Project, Role
 from runs.rest.fields import StrictModelSerializer, TeamByName
 from runs.rest.views import ScopedViewSet
 from runs.services import projects
@@ -15,7 +17,7 @@ from runs.services.saving import save_named
 
 
 class ProjectSerializer(StrictModelSerializer):
-    team = TeamByName(queryset=Team.objects.all(), slug_field="name")
+    team = TeamByName()
 
     class Meta:
         model = Project
@@ -40,8 +42,10 @@ class ProjectViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVie
     def partial_update(self, request: Request, pk: str) -> Response:
         project = self.get_object()
         access.require_role(self.person, project.team, Role.MEMBER)
-        for field, value in self.validated(instance=project).items():
-            if field == "team":
-                access.require_role(self.person, value, Role.MEMBER)
+        data = self.validated(instance=project)
+        if data.pop("team", project.team) != project.team:
+            # Its rules send to integrations of its team, and its history is that team's.
+            raise ValidationError({"team": [_("A project does not move to another team.")]})
+        for field, value in data.items():
             setattr(project, field, value)
         return self.answer(save_named(project))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Prefetch, QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
@@ -19,7 +20,7 @@ from runs.filtersets import RunFilterSet
 from runs.models import MetricSummary, Project, Role, Run, RunStatus, Source
 from runs.models.metrics import spelled
 from runs.rest.errors import FieldNotFound
-from runs.rest.fields import StrictModelSerializer, StrictSerializer
+from runs.rest.fields import StrictModelSerializer, StrictSerializer, StringField
 from runs.rest.views import ScopedViewSet, visible_or_404
 from runs.services import metrics as metric_services, projects, runs as services
 
@@ -51,13 +52,13 @@ class ProjectField(serializers.Field):
 
 class RunSerializer(StrictModelSerializer):
     project = ProjectField()
-    run_id = serializers.CharField(required=False, max_length=128)
-    name = serializers.CharField(required=False, max_length=250, trim_whitespace=False)
+    run_id = StringField(required=False, max_length=128)
+    name = StringField(required=False, max_length=250, trim_whitespace=False)
     status = serializers.ChoiceField(choices=RunStatus.choices, default=RunStatus.RUNNING)
     config = serializers.DictField(required=False)
-    user = serializers.CharField(source="user.username", read_only=True, default=None)
-    path = serializers.CharField(read_only=True)
-    url = serializers.CharField(read_only=True)
+    user = StringField(source="user.username", read_only=True, default=None)
+    path = StringField(read_only=True)
+    url = StringField(read_only=True)
     summary = serializers.SerializerMethodField()
 
     class Meta:
@@ -89,7 +90,7 @@ class RunSerializer(StrictModelSerializer):
 class RunChangeSerializer(StrictModelSerializer):
     """What of a run can be changed."""
 
-    name = serializers.CharField(required=False, max_length=250, trim_whitespace=False)
+    name = StringField(required=False, max_length=250, trim_whitespace=False)
     status = serializers.ChoiceField(choices=RunStatus.choices, required=False)
     config = serializers.DictField(required=False)
 
@@ -125,6 +126,8 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
             .prefetch_related(Prefetch("summaries", queryset=summaries))
         )
 
+    # A project that is made for a run that is then refused must not stay.
+    @transaction.atomic
     def create(self, request: Request) -> Response:
         """A new run (201), or the one with this `run_id`, resumed (200)."""
         data = self.validated()

@@ -26,13 +26,12 @@ class MetricBatch(models.Model):
         max_length=NAME_LENGTH, null=True, editable=False
     )
     count = models.IntegerField(_("values"))
+    # The metrics in it, so that rules are found without reading the chunks.
+    names = models.JSONField(default=list, editable=False)
     received_at = models.DateTimeField(_("accepted"))
     run_status = models.CharField(max_length=16, choices=RunStatus.choices)
     run_name = models.CharField(max_length=NAME_LENGTH)
     run_user = models.CharField(max_length=150, blank=True)
-
-    # Names of the metrics in it, known to whoever receives the signal of its insertion; not stored.
-    metric_names: frozenset[str] = frozenset()
 
     class Meta:
         ordering = ["run", "seq"]
@@ -63,6 +62,8 @@ class MetricChunk(models.Model):
     first_index = models.BigIntegerField()
     finite_before = models.BigIntegerField()
     count = models.IntegerField()
+    # How many of them are NaN or infinite.
+    nonfinite = models.IntegerField()
     min_step = models.BigIntegerField()
     max_step = models.BigIntegerField()
     received_at = models.DateTimeField()
@@ -74,6 +75,9 @@ class MetricChunk(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["run", "source", "name", "seq"], name="chunk_once_per_batch"),
             models.CheckConstraint(condition=Q(count__gt=0), name="chunk_not_empty"),
+        ]
+        indexes = [
+            models.Index(fields=["run", "seq"], condition=Q(nonfinite__gt=0), name="chunk_with_nonfinite")
         ]
 
     def __str__(self) -> str:
@@ -99,6 +103,8 @@ class MetricSummary(models.Model):
     last_nonfinite = models.CharField(max_length=9, blank=True)
     minimum = models.FloatField(_("minimum"), null=True)
     maximum = models.FloatField(_("maximum"), null=True)
+    # When its last batch was accepted.
+    received_at = models.DateTimeField(_("last accepted"))
 
     class Meta:
         ordering = ["run", "source", "name"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db import models
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from rest_framework import serializers
@@ -13,7 +14,38 @@ from rest_framework.validators import UniqueValidator
 
 from runs import access
 from runs.access import Person
+from runs.models import Team, User
 from runs.rest.errors import FieldNotFound
+
+# Longer texts are files.
+TEXT_LENGTH = 100_000
+
+
+class StringField(serializers.CharField):
+    """A JSON string; DRF's own field takes numbers for strings too."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A JSON number without a fraction, not a string of digits."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class FlagField(serializers.BooleanField):
+    """`true` or `false`, not "yes" or 1."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
 
 
 class VisibleField(serializers.PrimaryKeyRelatedField):
@@ -63,8 +95,16 @@ class StrictSerializer(serializers.Serializer):
 class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
     """Uniqueness is the database's and the services' business: a taken name is a 409, not a 400."""
 
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
+        models.CharField: StringField,
+        models.TextField: StringField,
+        models.BooleanField: FlagField,
+    }
+
     def build_standard_field(self, field_name: str, model_field: Any) -> Any:
         field_class, options = super().build_standard_field(field_name, model_field)
+        if isinstance(model_field, models.TextField):
+            options["max_length"] = TEXT_LENGTH
         validators = options.get("validators", [])
         options["validators"] = [v for v in validators if not isinstance(v, UniqueValidator)]
         return field_class, options
@@ -76,6 +116,9 @@ class StrictModelSerializer(StrictSerializer, serializers.ModelSerializer):
 class TeamByName(serializers.SlugRelatedField):
     """A team by its name; one that the person is not in is not found."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(slug_field="name", queryset=Team.objects.all(), **options)
+
     def get_queryset(self) -> QuerySet[Any]:
         return access.teams(self.context["request"].user)
 
@@ -85,4 +128,20 @@ class TeamByName(serializers.SlugRelatedField):
         found = self.get_queryset().filter(name=data).first()
         if found is None:
             raise FieldNotFound(self.field_name or "team")
+        return found
+
+
+class PersonByName(serializers.SlugRelatedField):
+    """A person who can sign in, by their username; service accounts stay in the team they belong to."""
+
+    def __init__(self, **options: Any) -> None:
+        people = User.objects.filter(is_active=True, is_service=False)
+        super().__init__(slug_field="username", queryset=people, **options)
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str):
+            raise ValidationError(_("This must be a username."))
+        found = self.get_queryset().filter(username=data).first()
+        if found is None:
+            raise FieldNotFound(self.field_name or "user")
         return found

@@ -23,6 +23,9 @@ class StrictJSONParser(JSONParser):
     NUL, lone surrogates, numbers outside a double's range, and nesting deeper than 64.
     """
 
+    # Python's reader lets NaN and Infinity through, so that they are refused below, with the field's name.
+    strict = False
+
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
@@ -53,7 +56,7 @@ def _refuse_unstorable(data: Any) -> None:
         elif isinstance(value, str):
             _refuse_text(value, field)
         elif isinstance(value, float) and not math.isfinite(value):
-            raise ValidationError({field_key(field): [_("This number is out of range.")]})
+            raise ValidationError({field_key(field): [_("This must be a finite number.")]})
 
 
 def _printable(text: str) -> str:

@@ -10,11 +10,19 @@ from rest_framework import viewsets
 from rest_framework.exceptions import NotFound
 from rest_framework.response import Response
 
+from runs.filtersets import StrictFilterBackend
+from runs.rest.negotiation import AlwaysTheSame
+from runs.rest.paging import StableOrderingFilter
+from runs.rest.schema import ErrorsToo
+
 
 class ScopedViewSet(viewsets.GenericViewSet):
     """Base of every resource: what one does not see is not found."""
 
     lookup_value_regex = "[0-9]{1,18}"
+    filter_backends = (StrictFilterBackend, StableOrderingFilter)
+    content_negotiation_class = AlwaysTheSame
+    schema = ErrorsToo()
     ordering_fields: ClassVar[Sequence[str]] = ["id"]
     ordering: ClassVar[Sequence[str]] = ["-id"]
 
@@ -30,6 +38,10 @@ class ScopedViewSet(viewsets.GenericViewSet):
     def get_queryset(self) -> QuerySet[Any]:
         # drf-spectacular asks for the model, without a person.
         return super().get_queryset() if hasattr(self, "swagger_fake_view") else self.visible()
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Filters are for lists: they neither hide one object nor refuse what was done to it already."""
+        return queryset if self.detail else super().filter_queryset(queryset)
 
     def validated(self, *, instance: Model | None = None) -> dict[str, Any]:
         """The request's body, validated by the serializer."""

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from runs import ingest, metrics
+from runs.errors import named
 from runs.models import Lane, MetricBatch, Run
 from runs.names import NAME_LENGTH, validate_text
 from runs.services import lanes
@@ -46,20 +47,18 @@ def _store(lane: Lane, columns: dict[str, ingest.Column], *, source: str, key: s
     run = lane.run
     place = lanes.take(lane)
     metrics.append(run, columns, source=source, seq=place.seq, received_at=place.received_at)
-    batch = MetricBatch(
+    MetricBatch.objects.create(
         run=run,
         seq=place.seq,
         source=source,
         key=key,
         count=ingest.count(columns.values()),
+        names=list(columns),
         received_at=place.received_at,
         run_status=run.status,
         run_name=run.name,
         run_user=run.user.username if run.user else "",
     )
-    # For the receivers of the signal, which would otherwise have to read them back.
-    batch.metric_names = frozenset(columns)
-    batch.save(force_insert=True)
 
 
 def _check_key(key: str | None) -> None:
@@ -67,7 +66,5 @@ def _check_key(key: str | None) -> None:
         return
     if not 0 < len(key) <= NAME_LENGTH:
         raise ValidationError({"Idempotency-Key": _("A key has 1 to 250 characters.")})
-    try:
+    with named("Idempotency-Key"):
         validate_text(key)
-    except ValidationError as error:
-        raise ValidationError({"Idempotency-Key": error.messages}) from error

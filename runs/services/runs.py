@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils.translation import gettext as _
 
 from runs import clock
-from runs.errors import Conflict
+from runs.errors import Conflict, named
 from runs.models import Lane, Project, Run, RunStatus, RunStatusChange, SweepClock, User
 from runs.names import make_run_id, make_run_name, normalized, validate_path_name
 from runs.services import lanes
@@ -59,11 +58,9 @@ def start_run(
 
 def _checked_run_id(run_id: str) -> str:
     """In NFC, and fit to be looked up."""
-    try:
+    with named("run_id"):
         if run_id:
             validate_path_name(run_id)
-    except ValidationError as error:
-        raise ValidationError({"run_id": error.messages}) from error
     return normalized(run_id)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from django.core.management import CommandError, call_command
 from runs.models import ApiKey, User
 from runs.services import people
 from tests.cast import Cast, person
-from tests.upserver import ROOT, environment_of
+from tests.upserver import environment_of, run_python
 
 
 def create(username: str, name: str = "") -> str:
@@ -54,7 +52,7 @@ def test_of_many_users_only_some_are_listed(db: None) -> None:
 
 
 def test_before_the_first_user_it_says_how_to_make_one(db: None) -> None:
-    with pytest.raises(CommandError, match="python3 manage.py up"):
+    with pytest.raises(CommandError, match=r"python3 manage\.py up"):
         create("ada")
 
 
@@ -80,15 +78,7 @@ def test_an_impossible_name_is_refused(penguins: Cast) -> None:
 
 
 def test_a_database_that_was_never_made_ready_is_explained(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "createapikey", "admin"],
-        cwd=ROOT,
-        env=environment_of(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_python(environment_of(tmp_path), "manage.py", "createapikey", "admin")
     assert done.returncode == 1
     assert done.stdout == ""
     assert "python3 manage.py up" in done.stderr

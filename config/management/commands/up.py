@@ -48,6 +48,8 @@ class Command(BaseCommand):
             self._run(host, port)
         except StartError as refusal:
             sys.exit(str(refusal))
+        except DatabaseError as error:
+            sys.exit(_why_no_database(error))
         except KeyboardInterrupt:
             self._say("Stopped.")
 
@@ -59,28 +61,20 @@ class Command(BaseCommand):
         listener, address = listen(host, port)
         adopt(address)
         server = Server(listener)
-        # Last of what can fail: the password that it makes must be seen.
-        first = self._prepare_database()
-        server.start()
+        self._migrate()
         signals = Signals(server)
-        self._welcome(address, first)
+        server.start()
+        # After all that can fail: the password that it makes must be seen.
+        self._welcome(address, make_admin(env.text("TRIPLINE_ADMIN_PASSWORD")))
         server.wait()
         self._stop(server, asked=signals.asked)
         lock.close()
 
-    def _prepare_database(self) -> FirstStart | None:
-        """Bring the tables up to date, and make the first user where there is none."""
-        try:
-            executor = MigrationExecutor(connection)
-            if plan := executor.migration_plan(executor.loader.graph.leaf_nodes()):
-                call_command("migrate", verbosity=0, interactive=False)
-                self._say(f"The database is ready ({len(plan)} migrations).")
-            return make_admin(env.text("TRIPLINE_ADMIN_PASSWORD"))
-        except DatabaseError as error:
-            where = "DATABASE_URL" if connection.vendor == "postgresql" else connection.settings_dict["NAME"]
-            raise StartError(
-                f"The database cannot be used ({where}): {' '.join(str(error).split())}."
-            ) from error
+    def _migrate(self) -> None:
+        executor = MigrationExecutor(connection)
+        if plan := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", verbosity=0, interactive=False)
+            self._say(f"The database is ready ({len(plan)} migrations).")
 
     def _welcome(self, address: Address, first: FirstStart | None) -> None:
         self._say(f"\nTripline serves at {address.url}  (data in {settings.TRIPLINE_DATA_DIR})")
@@ -134,6 +128,11 @@ class Signals:
             os._exit(INTERRUPTED)
         self.asked = True
         self._server.end()
+
+
+def _why_no_database(error: DatabaseError) -> str:
+    where = "DATABASE_URL" if connection.vendor == "postgresql" else connection.settings_dict["NAME"]
+    return f"The database cannot be used ({where}): {' '.join(str(error).split())}."
 
 
 def _refuse_nonsense() -> None:
