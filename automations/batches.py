@@ -25,6 +25,7 @@ class BatchView:
         self._watched = set(batch.names) if "" in watched else set(watched)
         self._tracks: dict[str, Track] = {}
         self._leads: dict[str, int] = {}
+        self._positions: dict[str, list[int]] = {}
         self._baselines: dict[tuple[str, int], dict[int, float]] = {}
         self._history: dict[str, bool] = {}
 
@@ -45,6 +46,13 @@ class BatchView:
         """The batch's values of every watched metric."""
         batch = self.batch
         return metrics.in_batch(batch.run_id, batch.source, self._watched, seq=batch.seq)
+
+    def positions(self, name: str) -> list[int]:
+        """Which of the batch's values of a metric are finite."""
+        if name not in self._positions:
+            values = self.series[name].values
+            self._positions[name] = [i for i, value in enumerate(values) if math.isfinite(value)]
+        return self._positions[name]
 
     def track(self, name: str, *, lead: int) -> Track:
         """The finite values of a metric: at least `lead` before the batch (or all), and its own."""

@@ -11,13 +11,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # The unit roundoff of a double.
-_ROUNDOFF = 2.0**-53
+ROUNDOFF = 2.0**-53
 
 
 def average(values: Sequence[float]) -> float:
@@ -41,20 +45,49 @@ def size(aggregation: str, window: int) -> int:
     return 1 if aggregation == "none" else window
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What a rule compares, as one number for every end.
+
+    Each number is off by at most its error, and NaN where only the exact one can tell; `low` and `high`
+    bound them all, errors included. Ends before the first full window hold something without meaning.
+    """
+
+    numbers: Sequence[float]
+    errors: Sequence[float]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float], errors: Sequence[float], *, start: int) -> Signal:
+        """The signal whose first end with a meaning is `start`."""
+        seen, margin = numbers[start:], max(errors[start:], default=0.0)
+        low, high = -math.inf, math.inf
+        if seen and math.isfinite(margin) and not any(map(math.isnan, seen)):
+            low, high = min(seen) - margin, max(seen) + margin
+        return cls(numbers, errors, low, high)
+
+
 class Track:
     """The finite values of one metric around one batch: the lead before it, then the batch's own.
 
     `new` is where the batch's values begin; `ordinal` counts the finite values of the series before
     `values[0]`. Every method speaks of windows by the position of their last value, their *end*. One
-    track serves all rules on the metric; what several of them need is computed once.
+    track serves all rules on the metric: what several of them need is computed once (`remember`).
     """
 
     def __init__(self, values: Sequence[float], *, new: int = 0, ordinal: int = 0) -> None:
         self.values = values
         self.new = new
         self.ordinal = ordinal
-        self._estimates: dict[int, list[float]] = {}
-        self._extremes: dict[tuple[str, int], list[float]] = {}
+        self._remembered: dict[Hashable, Any] = {}
+
+    def remember(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once per key."""
+        if key not in self._remembered:
+            self._remembered[key] = make()
+        found: T = self._remembered[key]
+        return found
 
     def first_end(self, *, reach: int, warmup: int, hold: int) -> int:
         """The first end worth evaluating: its window is full, warm-up left out (the first `warmup`
@@ -67,20 +100,22 @@ class Track:
         width = size(aggregation, window)
         return AGGREGATIONS[aggregation](self.values[end - width + 1 : end + 1])
 
-    def aggregates(self, aggregation: str, *, window: int) -> tuple[Sequence[float], float]:
-        """For every end the aggregate of its window, and the bound of the error of each.
-
-        Ends before the first full window hold something without meaning.
-        """
+    def aggregates(self, aggregation: str, *, window: int) -> Signal:
+        """The aggregate of the window that ends at each end."""
         width = size(aggregation, window)
-        if width == 1:
-            return self.values, 0.0
-        if aggregation == "average":
-            return self._averages(width), self._bound(width)
-        key = (aggregation, width)
-        if key not in self._extremes:
-            self._extremes[key] = _sliding(self.values, width, largest=aggregation == "max")
-        return self._extremes[key], 0.0
+        return self.remember((aggregation, width), lambda: self._aggregates(aggregation, width))
+
+    def _aggregates(self, aggregation: str, width: int) -> Signal:
+        count = len(self.values)
+        if width > count:
+            return Signal.of([math.nan] * count, [0.0] * count, start=count)
+        if aggregation == "average" and width > 1:
+            errors = [self._bound(width)] * count
+            return Signal.of(self._averages(width), errors, start=width - 1)
+        numbers = self.values
+        if width > 1:
+            numbers = _sliding(self.values, width, largest=aggregation == "max")
+        return Signal.of(numbers, [0.0] * count, start=width - 1)
 
     @cached_property
     def _sums(self) -> list[float]:
@@ -88,20 +123,14 @@ class Track:
 
     @cached_property
     def _magnitude(self) -> float:
-        """An upper bound of the absolute value of every running sum."""
-        return math.fsum(map(abs, self.values)) if self._is_tame else math.inf
-
-    @cached_property
-    def _is_tame(self) -> bool:
-        return max(map(abs, self.values), default=0.0) < 1e300 / (len(self.values) + 1)
+        """An upper bound of the absolute value of every running sum; infinite where one may overflow."""
+        largest = max(map(abs, self.values), default=0.0)
+        return math.fsum(map(abs, self.values)) if largest < 1e300 / (len(self.values) + 1) else math.inf
 
     def _averages(self, width: int) -> list[float]:
-        if width not in self._estimates:
-            sums = self._sums
-            padding = [math.nan] * (width - 1)
-            ends = zip(sums[width:], sums, strict=False)
-            self._estimates[width] = padding + [(upper - lower) / width for upper, lower in ends]
-        return self._estimates[width]
+        sums = self._sums
+        ends = zip(sums[width:], sums, strict=False)
+        return [math.nan] * (width - 1) + [(upper - lower) / width for upper, lower in ends]
 
     def _bound(self, width: int) -> float:
         """How far an estimated average can be from the exact one.
@@ -109,7 +138,38 @@ class Track:
         Both running sums carry at most n roundings of at most their magnitude; the factor 4 covers the
         subtraction, the division and the rounding of the exact average itself.
         """
-        return 4 * (len(self.values) + 8) * _ROUNDOFF * self._magnitude / width + 5e-324
+        return 4 * (len(self.values) + 8) * ROUNDOFF * self._magnitude / width + 5e-324
+
+    def moments(self, window: int, *, end: int) -> Moments:
+        """Mean and deviation of the `window` values right before that end, it not included."""
+        known = self.remember(("moments", window), dict[int, Moments])
+        if end not in known:
+            known[end] = Moments.of(self.values[end - window : end])
+        return known[end]
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Mean and population standard deviation."""
+
+    mean: float
+    deviation: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Moments:
+        mean = average(values)
+        try:
+            variance = math.fsum([(value - mean) ** 2 for value in values]) / len(values)
+        except OverflowError:
+            variance = math.inf
+        return cls(mean, math.sqrt(variance), len(values))
+
+    def score(self, value: float) -> float:
+        """z, or NaN (not evaluated) where the deviation is 0 or beyond the range of a double."""
+        if self.deviation == 0 or not math.isfinite(self.deviation):
+            return math.nan
+        return (value - self.mean) / self.deviation
 
 
 def _sliding(values: Sequence[float], width: int, *, largest: bool) -> list[float]:

@@ -3,27 +3,39 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Prefetch, QuerySet
+from django.utils.translation import gettext as _
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from automations import access
+from automations import access, explain
 from automations.api.fields import ActionSerializer, EventField, PeriodField, ScopeField
+from automations.events.base import EVENTS
 from automations.filtersets import AutomationFilterSet
 from automations.models import Action, Automation, Mode
 from automations.services import rules
-from runs.models import Role
-from runs.rest.fields import StrictModelSerializer
+from automations.services.rules import ActionDraft
+from registry import access as registry_access
+from registry.models import ArtifactVersion
+from runs import access as runs_access
+from runs.models import Role, Run
+from runs.rest.fields import StrictModelSerializer, StrictSerializer, StringField, VisibleField
 from runs.rest.views import ScopedViewSet
+
+ACTIONS_MAX = 20
 
 
 class AutomationSerializer(StrictModelSerializer):
     mode = serializers.ChoiceField(choices=Mode.choices, required=False)
     scope = ScopeField()
     event = EventField()
-    actions = ActionSerializer(many=True, required=False)
+    actions = ActionSerializer(many=True, required=False, max_length=ACTIONS_MAX)  # type: ignore[call-arg]
     period = PeriodField(required=False)
-    created_by = serializers.CharField(source="created_by.username", read_only=True, default=None)
+    created_by = StringField(source="created_by.username", read_only=True, default=None)
 
     class Meta:
         model = Automation
@@ -44,6 +56,13 @@ class AutomationSerializer(StrictModelSerializer):
             "updated_at",
         ]
         read_only_fields = ["armed_at", "created_at", "updated_at"]
+
+
+class ExplainQuery(StrictSerializer):
+    run = VisibleField(queryset=Run.objects.all(), visible=runs_access.runs, required=False)
+    version = VisibleField(
+        queryset=ArtifactVersion.objects.all(), visible=registry_access.versions, required=False
+    )
 
 
 class AutomationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
@@ -72,6 +91,25 @@ class AutomationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         rules.delete_automation(automation)
         return Response(status=204)
 
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("run", OpenApiTypes.INT64),
+            OpenApiParameter("version", OpenApiTypes.INT64),
+        ],
+        responses=OpenApiTypes.OBJECT,
+    )
+    @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
+    def explain(self, request: Request, pk: str) -> Response:
+        """Why it fired, or did not, for a run or a version: the first stop in the chain."""
+        automation: Automation = self.get_object()
+        query = ExplainQuery(data=request.query_params, context=self.get_serializer_context())
+        query.is_valid(raise_exception=True)
+        run, version = query.validated_data.get("run"), query.validated_data.get("version")
+        if (run is None) == (version is None):
+            raise ValidationError({"run": [_("Give a run or a version.")]})
+        answer = explain.why_run(automation, run) if run else explain.why_version(automation, version)
+        return Response(answer.as_json(EVENTS[automation.event_type]))
+
     def _save(self, automation: Automation, data: dict[str, Any]) -> Automation:
         scope = data.pop("scope", None) or automation.scope
         access.require_scope_role(self.person, scope, Role.MEMBER)
@@ -82,6 +120,9 @@ class AutomationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
             period = data.pop("period")
             automation.period = None if period == "run" else period
         actions = data.pop("actions", None)
+        if actions is None and automation.pk and scope != automation.scope:
+            # In another place the same actions may be somebody else's integrations: asked again.
+            actions = [ActionDraft(row.type, row.integration, row.config) for row in automation.actions.all()]
         for field, value in data.items():
             setattr(automation, field, value)
         return rules.save_automation(automation, scope=scope, actions=actions)

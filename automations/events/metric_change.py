@@ -17,8 +17,7 @@ from automations.events.metrics import (
     shown,
 )
 from automations.verdicts import Reason
-
-_ROUNDOFF = 2.0**-53
+from automations.windows import ROUNDOFF, Signal, Track
 
 
 class ChangeForm(MetricForm):
@@ -71,38 +70,48 @@ class RunMetricChange(MetricEventType):
     def reach(self, config: Config) -> int:
         return sum(self._widths(config))
 
-    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
-        track, width = facts.track, self._widths(config)[0]
-        aggregation, amount = config["aggregation"], config["threshold"]
-        current, current_error = track.aggregates(aggregation, window=config["window"])
-        prior, prior_error = track.aggregates(aggregation, window=config["prior_window"])
-        relative = config["change_type"] == "relative"
-        found = []
-        for end in range(first, len(track.values)):
-            before = prior[end - width]
-            change = current[end] - before
-            error = current_error + prior_error + 4 * _ROUNDOFF * abs(change)
-            if relative:
-                size = abs(before) - prior_error
-                # Too close to zero to divide by: only the exact numbers can tell.
-                change = change / abs(before) if size > prior_error else math.nan
-                error = (
-                    2 * (current_error + (1 + abs(change)) * prior_error) / size + 8 * _ROUNDOFF * abs(change)
-                    if size > 0
-                    else math.inf
-                )
-            if not abs(abs(change) - amount) > error:
-                change = self._exact(config, facts, end)
-            if _reaches(config["direction"], change, amount):
-                found.append(end)
-        return found
+    def signal(self, config: Config, facts: MetricFacts) -> Signal:
+        shape = (config["aggregation"], config["window"], config["prior_window"], config["change_type"])
+        return facts.track.remember(("change", *shape), lambda: self._signal(config, facts.track))
 
-    def _exact(self, config: Config, facts: MetricFacts, end: int) -> float:
-        """The change exactly as R34 writes it; NaN where it is not evaluated."""
+    def _signal(self, config: Config, track: Track) -> Signal:
+        width, start = self._widths(config)[0], self.reach(config) - 1
+        current = track.aggregates(config["aggregation"], window=config["window"])
+        prior = track.aggregates(config["aggregation"], window=config["prior_window"])
+        estimate = _absolute if config["change_type"] == "absolute" else _relative
+        ends = range(start, len(track.values))
+        pairs = [
+            estimate(
+                current.numbers[end],
+                prior.numbers[end - width],
+                error=current.errors[end],
+                prior_error=prior.errors[end - width],
+            )
+            for end in ends
+        ]
+        padding = [math.nan] * min(start, len(track.values))
+        numbers = padding + [number for number, _error in pairs]
+        errors = [0.0] * len(padding) + [error for _number, error in pairs]
+        return Signal.of(numbers, errors, start=start)
+
+    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
         current, prior = self._pair(config, facts, end)
         if config["change_type"] == "absolute":
             return current - prior
         return (current - prior) / abs(prior) if prior != 0 else math.nan
+
+    def met(self, config: Config, number: float) -> bool:
+        return self.strength(config, number) >= float(config["threshold"])
+
+    def borders(self, config: Config) -> tuple[float, ...]:
+        amount = config["threshold"]
+        return {"increase": (amount,), "decrease": (-amount,), "any": (-amount, amount)}[config["direction"]]
+
+    def strength(self, config: Config, number: float) -> float:
+        """R35, with the sign of the direction."""
+        if config["direction"] == "any":
+            return abs(number)
+        return number if config["direction"] == "increase" else -number
 
     def _pair(self, config: Config, facts: MetricFacts, end: int) -> tuple[float, float]:
         exact, aggregation = facts.track.exact, config["aggregation"]
@@ -118,7 +127,7 @@ class RunMetricChange(MetricEventType):
         return Reason(
             f"change_{config['change_type']}",
             {
-                "value": self._exact(config, facts, end),
+                "value": self.exact(config, facts, end),
                 "current": current,
                 "prior": prior,
                 "threshold": config["threshold"],
@@ -137,10 +146,15 @@ class RunMetricChange(MetricEventType):
         return f"{seen} vs {prior}: {sign}{config['threshold']:.12g}{unit}"
 
 
-def _reaches(direction: str, change: float, amount: float) -> bool:
-    """R35; false for NaN."""
-    if direction == "increase":
-        return change >= amount
-    if direction == "decrease":
-        return change <= -amount
-    return abs(change) >= amount
+def _absolute(current: float, prior: float, *, error: float, prior_error: float) -> tuple[float, float]:
+    """The estimated change and how far it can be off."""
+    change = current - prior
+    return change, error + prior_error + 4 * ROUNDOFF * abs(change)
+
+
+def _relative(current: float, prior: float, *, error: float, prior_error: float) -> tuple[float, float]:
+    size = abs(prior) - prior_error
+    if not size > prior_error:  # too close to zero to divide by: only the exact numbers can tell
+        return math.nan, math.inf
+    change = (current - prior) / abs(prior)
+    return change, 2 * (error + (1 + abs(change)) * prior_error) / size + 8 * ROUNDOFF * abs(change)

@@ -1,17 +1,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from automations import windows
 from automations.batches import BatchView
 from automations.events.base import EVENTS, Config
 from automations.events.metrics import WINDOW_MAX, MetricEventType, MetricFacts, MetricForm, shown
 from automations.verdicts import Reason, Verdict
+from automations.windows import Moments, Signal
 
 # With fewer other runs than this (or than the window) there is no baseline.
 MIN_RUNS = 10
@@ -52,30 +51,7 @@ class ZScoreFacts(MetricFacts):
     """`baseline`: the latest finite value of each other run that counts, by run (not for `values`)."""
 
     baseline: dict[int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Mean and population standard deviation of a baseline."""
-
-    mean: float
-    deviation: float
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Moments:
-        mean = windows.average(values)
-        try:
-            variance = math.fsum((value - mean) ** 2 for value in values) / len(values)
-        except OverflowError:
-            variance = math.inf
-        return cls(mean, math.sqrt(variance), len(values))
-
-    def score(self, value: float) -> float:
-        """z, or NaN (not evaluated) where the deviation is 0 or beyond the range of a double."""
-        if self.deviation == 0 or not math.isfinite(self.deviation):
-            return math.nan
-        return (value - self.mean) / self.deviation
+    moments: Moments | None
 
 
 @EVENTS.register
@@ -111,7 +87,9 @@ class RunMetricZScore(MetricEventType):
         baseline = {}
         if config["baseline"] == "runs":
             baseline = change.baseline(self.routing_key(config), window=config["window"])
-        return ZScoreFacts(**{name: getattr(facts, name) for name in _INHERITED}, baseline=baseline)
+        moments = Moments.of(list(baseline.values())) if baseline else None
+        inherited = {name: getattr(facts, name) for name in _INHERITED}
+        return ZScoreFacts(**inherited, baseline=baseline, moments=moments)
 
     def decide_run(self, config: Config, facts: MetricFacts) -> Verdict:
         if config["baseline"] == "runs" and isinstance(facts, ZScoreFacts):
@@ -120,25 +98,41 @@ class RunMetricZScore(MetricEventType):
                 return Verdict.no(
                     "too_few_runs", have=len(facts.baseline), need=need, metric=config["metric"]
                 )
-            if Moments.of(list(facts.baseline.values())).deviation == 0:
+            if facts.moments is not None and facts.moments.deviation == 0:
                 return Verdict.no("no_deviation")
         return super().decide_run(config, facts)
 
-    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
-        direction, threshold, values = config["direction"], config["threshold"], facts.track.values
-        moments = self._moments_by_end(config, facts, first)
-        return [
-            end
-            for end, baseline in zip(range(first, len(values)), moments, strict=True)
-            if _stands_out(direction, baseline.score(values[end]), threshold)
-        ]
+    def signal(self, config: Config, facts: MetricFacts) -> Signal:
+        key = ("zscore", config["baseline"], config["window"])
+        return facts.track.remember(key, lambda: self._signal(config, facts))
 
-    def _moments_by_end(self, config: Config, facts: MetricFacts, first: int) -> Sequence[Moments]:
-        values = facts.track.values
-        if config["baseline"] == "runs" and isinstance(facts, ZScoreFacts):
-            return [Moments.of(list(facts.baseline.values()))] * (len(values) - first)
-        window = config["window"]
-        return [Moments.of(values[end - window : end]) for end in range(first, len(values))]
+    def _signal(self, config: Config, facts: MetricFacts) -> Signal:
+        start, count = self.reach(config) - 1, len(facts.track.values)
+        # Of the lead only what a streak may need is scored: it was decided with its own batch.
+        start = min(max(start, facts.track.new - config["hold"] + 1), count)
+        numbers = [math.nan] * start + [self.exact(config, facts, end) for end in range(start, count)]
+        return Signal.of(numbers, [0.0] * count, start=start)
+
+    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
+        return self._moments(config, facts, end).score(facts.track.values[end])
+
+    def _moments(self, config: Config, facts: MetricFacts, end: int) -> Moments:
+        if isinstance(facts, ZScoreFacts) and facts.moments is not None:
+            return facts.moments
+        return facts.track.moments(config["window"], end=end)
+
+    def met(self, config: Config, number: float) -> bool:
+        return self.strength(config, number) >= float(config["threshold"])
+
+    def borders(self, config: Config) -> tuple[float, ...]:
+        limit = config["threshold"]
+        return {"above": (limit,), "below": (-limit,), "either": (-limit, limit)}[config["direction"]]
+
+    def strength(self, config: Config, number: float) -> float:
+        """R44, with the sign of the direction."""
+        if config["direction"] == "either":
+            return abs(number)
+        return number if config["direction"] == "above" else -number
 
     def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
         values, window = facts.track.values, config["window"]
@@ -146,7 +140,7 @@ class RunMetricZScore(MetricEventType):
         runs: list[int] = []
         if config["baseline"] == "runs" and isinstance(facts, ZScoreFacts):
             compared, runs = list(facts.baseline.values()), list(facts.baseline)
-        moments = Moments.of(compared)
+        moments = self._moments(config, facts, end)
         return Reason(
             f"zscore_{config['baseline']}",
             {
@@ -170,12 +164,3 @@ class RunMetricZScore(MetricEventType):
 
 
 _INHERITED = tuple(MetricFacts.__dataclass_fields__)
-
-
-def _stands_out(direction: str, score: float, threshold: float) -> bool:
-    """R44; false for NaN."""
-    if direction == "above":
-        return score >= threshold
-    if direction == "below":
-        return score <= -threshold
-    return abs(score) >= threshold

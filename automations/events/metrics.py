@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -14,7 +14,7 @@ from automations.conditions import COMPARISONS, SYMBOLS
 from automations.events.base import EVENTS, Config
 from automations.events.runs import RunEventType, RunFacts, RunFilterForm
 from automations.verdicts import Reason, Verdict
-from automations.windows import Track
+from automations.windows import Signal, Track
 from runs.models import MetricBatch, RunStatus, Source
 from runs.names import NAME_LENGTH, validate_metric_name
 
@@ -73,8 +73,9 @@ class MetricFacts(RunFacts):
 class MetricEventType(RunEventType[MetricFacts]):
     """Base of the rules over windows: evaluated on every newly logged value, in order (section 4).
 
-    A subclass says how many values one evaluation looks at (`reach`), where its condition holds
-    (`true_ends`), and how to explain one hit (`account`).
+    What a rule compares is one number per value, its signal. A subclass says how many values one number
+    takes (`reach`), what the numbers are (`signal`, estimated; `exact`), which of them meet the condition
+    (`met`), and how to explain one (`account`).
     """
 
     source = MetricBatch
@@ -98,9 +99,29 @@ class MetricEventType(RunEventType[MetricFacts]):
         """Values that one evaluation looks at, the new one included."""
         raise NotImplementedError
 
-    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
-        """The ends from `first` on, in order, at which the condition holds."""
+    def signal(self, config: Config, facts: MetricFacts) -> Signal:
+        """The numbers that are compared, one for every end."""
         raise NotImplementedError
+
+    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
+        """One of them, exactly as the semantics write it; NaN where nothing is evaluated."""
+        raise NotImplementedError
+
+    def met(self, config: Config, number: float) -> bool:
+        """Whether a number meets the condition."""
+        raise NotImplementedError
+
+    def borders(self, config: Config) -> tuple[float, ...]:
+        """The numbers at which `met` changes: near them an estimate is not enough."""
+        raise NotImplementedError
+
+    def strength(self, config: Config, number: float) -> float:
+        """The greater, the nearer to firing; NaN stays NaN."""
+        raise NotImplementedError
+
+    def would_fire(self, config: Config, strength: float) -> str:
+        """The thresholds with which this strength would have sufficed, or "" where none can be named."""
+        return f"threshold ≤ {strength!r}" if strength > 0 else ""
 
     def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
         """The numbers of one hit; `value`, `window` and `count` among them."""
@@ -109,6 +130,29 @@ class MetricEventType(RunEventType[MetricFacts]):
     def filter_text(self, config: Config) -> str:
         """The condition in a few characters, the same in every language."""
         raise NotImplementedError
+
+    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
+        """The ends from `first` on, in order, at which the condition holds."""
+        signal, borders = self.signal(config, facts), self.borders(config)
+        span = (signal.low, signal.high)
+        if not any(map(partial(self.met, config), span)) and not any(
+            signal.low <= border <= signal.high for border in borders
+        ):
+            return []  # all numbers lie on one side of every border, and not on the side that is met
+        return [
+            end
+            for end in range(first, len(facts.track.values))
+            if self.met(config, self._certain(config, facts, end, signal=signal, borders=borders))
+        ]
+
+    def _certain(  # the estimate where it is sure on which side of the borders it lies
+        self, config: Config, facts: MetricFacts, end: int, *, signal: Signal, borders: tuple[float, ...]
+    ) -> float:
+        number, error = signal.numbers[end], signal.errors[end]
+        for border in borders:
+            if not abs(number - border) > error:
+                return self.exact(config, facts, end)
+        return number
 
     def routing_key(self, config: Config) -> str:
         return metric_name(config)
@@ -123,7 +167,7 @@ class MetricEventType(RunEventType[MetricFacts]):
             steps=series.steps,
             timestamps=series.timestamps,
             values=series.values,
-            positions=[i for i, value in enumerate(series.values) if math.isfinite(value)],
+            positions=change.positions(name),
             track=change.track(name, lead=self.reach(config) + config["hold"] - 2),
             resolved=is_resolved(config, change, name),
         )
@@ -242,29 +286,41 @@ class RunMetricThreshold(MetricEventType):
     def reach(self, config: Config) -> int:
         return windows.size(config["aggregation"], config["window"])
 
-    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
-        track, threshold = facts.track, config["threshold"]
-        aggregation, window = config["aggregation"], config["window"]
-        holds = COMPARISONS[config["comparison"]]
-        seen, error = track.aggregates(aggregation, window=window)
-        return [
-            end
-            for end in range(first, len(track.values))
-            if holds(
-                seen[end]
-                if abs(seen[end] - threshold) > error
-                else track.exact(aggregation, window=window, end=end),
-                threshold,
-            )
-        ]
+    def signal(self, config: Config, facts: MetricFacts) -> Signal:
+        return facts.track.aggregates(config["aggregation"], window=config["window"])
+
+    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
+        return facts.track.exact(config["aggregation"], window=config["window"], end=end)
+
+    def met(self, config: Config, number: float) -> bool:
+        return COMPARISONS[config["comparison"]](number, config["threshold"])
+
+    def borders(self, config: Config) -> tuple[float, ...]:
+        return (config["threshold"],)
+
+    def strength(self, config: Config, number: float) -> float:
+        comparison, distance = config["comparison"], number - float(config["threshold"])
+        if comparison in {"equal", "not_equal"}:
+            return -abs(distance) if comparison == "equal" else abs(distance)
+        return number if comparison.startswith("above") else -number
+
+    def would_fire(self, config: Config, strength: float) -> str:
+        comparison = config["comparison"]
+        if comparison == "not_equal":
+            return f"threshold ≠ {config['threshold']!r}"
+        if comparison == "equal":
+            return ""
+        value = strength if comparison.startswith("above") else -strength
+        # The condition read from the other side: value > threshold is threshold < value.
+        symbol = {"above": "<", "above_or_equal": "≤", "below": ">", "below_or_equal": "≥"}[comparison]
+        return f"threshold {symbol} {value!r}"
 
     def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
-        aggregation, window = config["aggregation"], config["window"]
         reach = self.reach(config)
         return Reason(
-            f"threshold_{aggregation}",
+            f"threshold_{config['aggregation']}",
             {
-                "value": facts.track.exact(aggregation, window=window, end=end),
+                "value": self.exact(config, facts, end),
                 "symbol": SYMBOLS[config["comparison"]],
                 "threshold": config["threshold"],
                 "window": shown(facts.track.values[end - reach + 1 : end + 1]),
