@@ -5,7 +5,7 @@ Called inside the transaction that settles the change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +27,7 @@ from automations.models import (
     Mode,
     RunLimit,
 )
+from automations.occasions import occasion_of, speaking_to, team_of
 from automations.verdicts import Reason
 from runs import clock
 from runs.models import MetricBatch
@@ -216,7 +217,8 @@ def _delivery(execution: Execution, action: Action, event: Event, *, now: dateti
     """The message, rendered once: what every attempt sends."""
     integration = action.integration
     held = integration is not None and not integration.healthy
-    body = ACTIONS[action.type].render(action, template_values(execution, event))
+    with speaking_to(team_of(event, action)):
+        body = ACTIONS[action.type].render(action, occasion_of(execution, event, action))
     return Delivery(
         execution=execution,
         action=action,
@@ -227,17 +229,6 @@ def _delivery(execution: Execution, action: Action, event: Event, *, now: dateti
         created_at=now,
         next_at=now,
     )
-
-
-def template_values(execution: Execution, event: Event) -> Mapping[str, Any]:
-    """The value of every template variable; a variable that does not apply has none."""
-    return {
-        **event.data,
-        "automation_name": execution.automation_name,
-        "event_type": execution.event_type,
-        "event_id": event.pk,
-        "sequence": event.sequence,
-    }
 
 
 def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Reason) -> None:

@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _, gettext_lazy
 
 from automations import regex
-from runs.names import validate_text
+from runs.names import validate_json
 
 
 class PatternField(forms.CharField):
@@ -30,8 +30,18 @@ class PatternField(forms.CharField):
                 "RE2, found anywhere in the name unless you write ^ and $; upper and lower case differ; "
                 r"\d and \w are ASCII."
             ),
-            validators=[validate_text, regex.validate],
+            validators=[regex.validate],
         )
+
+
+class StringsField(forms.Field):
+    """A list of texts; as text, one per line or separated by commas."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: Any) -> list[str]:
+        lines = value if isinstance(value, list) else str(value or "").replace(",", "\n").split("\n")
+        return [line.strip() for line in lines if line.strip()]
 
 
 class PayloadField(forms.JSONField):
@@ -43,12 +53,14 @@ class PayloadField(forms.JSONField):
             return {}
         if not isinstance(cleaned, dict):
             raise ValidationError(_("This must be a JSON object."))
+        validate_json(cleaned)
         return cleaned
 
 
 # What JSON may bring for a field of this class, its name in an error, and its JSON schema.
 _JSON_TYPES: list[tuple[type[forms.Field], tuple[type, ...], dict[str, Any]]] = [
     (PayloadField, (dict,), {"type": "object"}),
+    (StringsField, (list,), {"type": "array", "items": {"type": "string"}}),
     (forms.MultipleChoiceField, (list,), {"type": "array", "items": {"type": "string"}}),
     (forms.BooleanField, (bool,), {"type": "boolean"}),
     (forms.FloatField, (int, float), {"type": "number"}),

@@ -8,6 +8,8 @@ import re2
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
+from runs.names import validate_text
+
 
 def _options() -> re2.Options:
     options = re2.Options()
@@ -27,6 +29,7 @@ def search(pattern: str | None, text: str) -> bool:
 
 def validate(pattern: str) -> None:
     """Raise `ValidationError` with RE2's own message; look-around and backreferences are refused."""
+    validate_text(pattern)
     try:
         _compiled(pattern)
     except re2.error as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from automations.api import history, rules, schema, targets
+from automations.api import feed, history, rules, schema, targets
 from registry.api import collections, registries, versions
 from runs.api import openapi, people, projects, runs as runs_api
 
@@ -37,11 +37,11 @@ router.register("inboxes", targets.InboxViewSet)
 router.register("automations", rules.AutomationViewSet)
 router.register("executions", history.ExecutionViewSet)
 router.register("deliveries", history.DeliveryViewSet)
-router.register("events", history.EventViewSet)
+router.register("events", feed.EventViewSet)
 
 urlpatterns = [
     re_path("^me/?$", people.MeView.as_view(), name="me"),
-    path("schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include(router.urls)),
 ]

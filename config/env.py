@@ -101,6 +101,29 @@ def postgres(name: str) -> dict[str, object] | None:
     }
 
 
+def smtp(name: str) -> dict[str, object]:
+    """Django's e-mail settings from `smtp://user:password@host:587?tls=1` (`smtps://` for implicit TLS)."""
+    value = text(name)
+    if not value:
+        return {"EMAIL_HOST": ""}
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError as error:
+        problems.append(f"{name} cannot be read: {error}.")
+        return {"EMAIL_HOST": ""}
+    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        problems.append(f"{name} must look like smtp://user:password@mail.example.com:587?tls=1.")
+    return {
+        "EMAIL_HOST": parts.hostname or "",
+        "EMAIL_PORT": port or (465 if parts.scheme == "smtps" else 25),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": parts.scheme == "smtp" and "tls=1" in parts.query.split("&"),
+    }
+
+
 def redis_url(name: str) -> str:
     value = text(name)
     if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:

@@ -148,6 +148,11 @@ LOCALE_PATHS = [BASE_DIR / "config" / "locale"]
 TIME_ZONE = "UTC"
 USE_TZ = True
 
+# One variable, as with the database and Redis.
+globals().update(env.smtp("EMAIL_URL"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("TRIPLINE_EMAIL_FROM") or f"tripline@{_OWN_HOST}"
+
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
 # Served out of the installed packages: no collectstatic, nothing to forget.
@@ -219,7 +224,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A message is a hint that the sweep repeats: give up at once rather than hold a request.
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry_on_timeout": False}
+    # Without max_retries a publisher that finds the broker gone sleeps for 2 s and asks again.
+    {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry_on_timeout": False, "max_retries": 0}
     if REDIS_URL
     else {"polling_interval": 0.01}
 )

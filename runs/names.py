@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import string
 import unicodedata
+from typing import Any
+from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
@@ -33,6 +36,21 @@ def validate_text(value: str) -> None:
         raise ValidationError(_("Lone surrogates are not allowed."), code="surrogate") from None
 
 
+def validate_json(value: Any) -> None:
+    """Refuse JSON that PostgreSQL cannot store: texts as above, and numbers that are none."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            validate_text(item)
+        elif isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise ValidationError(_("This must be a finite number."), code="nonfinite")
+
+
 def validate_name(value: str) -> None:
     """A display name: no control characters, not blank."""
     validate_text(value)
@@ -56,6 +74,14 @@ def validate_team_name(value: str) -> None:
     validate_path_name(value)
     if value.casefold() in _OWN_PATHS.split():
         raise ValidationError(_("This name is taken by Tripline's own pages."), code="reserved")
+
+
+def validate_time_zone(value: str) -> None:
+    """A name of the IANA database, for instance Asia/Tokyo."""
+    if value not in available_timezones():
+        raise ValidationError(
+            _("“%(name)s” is no time zone; write it like Asia/Tokyo."), params={"name": value}
+        )
 
 
 def validate_metric_name(value: str) -> None:

@@ -77,6 +77,9 @@ class _Form(HTMLParser):
             self.inside = False
 
 
+_ADD_PAGES: dict[tuple[str, bool], dict[str, str]] = {}
+
+
 class Pages:
     def __init__(self, user: User) -> None:
         self.user = user
@@ -102,12 +105,12 @@ class Pages:
 
     # Looking
 
-    def list(self, model: type[Model], **query: Any) -> Any:
+    def open_list(self, model: type[Model], **query: Any) -> Any:
         return self.client.get(self.list_url(model, **query))
 
     def shown(self, model: type[Model], **query: Any) -> list[Any]:
         """The rows of the list."""
-        return list(self.list(model, **query).context["cl"].result_list)
+        return list(self.open_list(model, **query).context["cl"].result_list)
 
     def offered(self, model: type[Model], field: str, *, term: str = "") -> list[str]:
         """What the autocomplete of a foreign key suggests."""
@@ -135,12 +138,20 @@ class Pages:
 
     # Writing
 
-    def save(self, url: str, **changes: Any) -> Any:
+    def save(self, url: str, /, **changes: Any) -> Any:
         """Open the page, change these fields, press Save."""
-        fields = self.form(url).fields
-        return self.client.post(url, {**fields, **changes})
+        return self.client.post(url, {**self._empty_or_present(url), **changes})
 
-    def save_row(self, url: str, prefix: str, **fields: Any) -> Any:
+    def _empty_or_present(self, url: str) -> dict[str, str]:
+        """The fields of a page. That for adding a row is the same every time, and read once."""
+        key = (url, self.user.is_superuser)
+        if not url.endswith("/add/"):
+            return self.form(url).fields
+        if key not in _ADD_PAGES:
+            _ADD_PAGES[key] = self.form(url).fields
+        return _ADD_PAGES[key]
+
+    def save_row(self, url: str, prefix: str, /, **fields: Any) -> Any:
         """Open the page, add a row to the inline, press Save."""
         found = self.form(url).fields
         total = int(found[f"{prefix}-TOTAL_FORMS"])

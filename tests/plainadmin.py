@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 from config.settings import *  # noqa: F403
 from config.settings import INSTALLED_APPS as _WITH_UNFOLD
@@ -28,7 +29,7 @@ def _opened() -> dict[str, int]:
 
     from runs.models import User
 
-    call_command("check", tags=["admin"], fail_level="WARNING")
+    call_command("check", tags=["admin"], fail_level="WARNING", stdout=sys.stderr)
     call_command("migrate", verbosity=0)
     root = User.objects.create(username="root", is_staff=True, is_superuser=True)
     client = Client()

@@ -448,7 +448,7 @@ def test_a_second_signal_stops_at_once(data_dir: Path) -> None:
                 server.process.wait(1)
             began = time.monotonic()
             assert server.stop() == 130
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 2
     assert "Traceback" not in server.output()
 
 
@@ -493,7 +493,7 @@ def test_one_process_serves_the_production_shape_too(tmp_path: Path) -> None:
             assert server.key
             # This process rings through the broker; there is no sweep that would help.
             run_beside(server.env, WATCHED_RUN)
-            wait_for(lambda: [row[0] for row in deliveries(server.env)] == ["finished"], within=4)
+            wait_for(lambda: [row[0] for row in deliveries(server.env)] == ["finished"])
             assert server.stop() == 0
     assert not (tmp_path / "data" / "tripline.sqlite3").exists()
     assert "Traceback" not in server.output()

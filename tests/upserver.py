@@ -89,6 +89,7 @@ def up_server(
         if server.process.poll() is None:
             server.process.kill()
         server.wait()
+        print(server.output())  # noqa: T201 (pytest shows it when the test fails)
 
 
 def start(data_dir: Path, *options: str, env: Mapping[str, str] | None = None) -> UpServer:

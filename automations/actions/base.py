@@ -14,6 +14,7 @@ from automations.forms import ConfigForm
 
 if TYPE_CHECKING:
     from automations.models import Action, Delivery
+    from runs.models import Team
 
 ACTIONS: Catalog[ActionType] = Catalog("action type")
 
@@ -36,6 +37,20 @@ class Outcome:
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What a message can say: the template's values, and the same in words of the team's language.
+
+    `facts` are labelled, the most telling first; `why` is the explanation's sentence.
+    """
+
+    values: Mapping[str, Any]
+    why: str = ""
+    facts: Sequence[tuple[str, str]] = ()
+    link: str = ""
+    team_id: int | None = None
+
+
 class ActionType(ABC):
     """Declares one kind of action."""
 
@@ -45,12 +60,17 @@ class ActionType(ABC):
     config_form: ClassVar[type[ConfigForm]]
     # What is shared by many: the target. None for an action that needs no integration.
     integration_form: ClassVar[type[ConfigForm] | None] = None
+    # Whether one must be chosen, where there is a form for it.
+    needs_integration: ClassVar[bool] = True
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:  # noqa: B027  (may be left)
         """Raise `ValidationError` by field for a template that names an unknown variable."""
 
+    def check_team(self, config: dict[str, Any], team: Team | None) -> None:  # noqa: B027  (may be left)
+        """Raise `ValidationError` by field for what the rule's team may not do."""
+
     @abstractmethod
-    def render(self, action: Action, values: Mapping[str, Any]) -> str:
+    def render(self, action: Action, occasion: Occasion) -> str:
         """The body that every attempt sends, with marks where secrets go."""
 
     @abstractmethod

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
-from automations.actions.base import ACTIONS, ActionType, Outcome
+from automations.actions.base import ACTIONS, ActionType, Occasion, Outcome
 from automations.forms import ConfigForm
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ class Noop(ActionType):
     label = _("Record only")
     config_form = ConfigForm
 
-    def render(self, action: Action, values: Mapping[str, Any]) -> str:
+    def render(self, action: Action, occasion: Occasion) -> str:
         return ""
 
     def send(self, delivery: Delivery) -> Outcome:

@@ -14,8 +14,10 @@ from automations import access
 from automations.actions.base import ACTIONS
 from automations.models import Action, Automation, Integration, ScopeType
 from automations.services.rules import ActionDraft, check_event
+from runs import access as runs_access
+from runs.models import Role
 from runs.rest.errors import FieldNotFound
-from runs.rest.fields import StrictSerializer, VisibleField
+from runs.rest.fields import StrictSerializer, StringField, VisibleField
 
 
 @extend_schema_field(
@@ -97,16 +99,19 @@ class PeriodField(serializers.Field):
 class ActionSerializer(StrictSerializer):
     """An action: `type`, `integration` where the type needs one, and the fields of the type."""
 
-    type = serializers.CharField()
+    type = StringField()
     integration = VisibleField(
         queryset=Integration.objects.all(), visible=access.integrations, required=False, allow_null=True
     )
 
     def to_internal_value(self, data: Any) -> ActionDraft:
         if not isinstance(data, dict):
-            raise ValidationError({"actions": [_("An action is an object.")]})
+            raise ValidationError(_("An action is an object."))
         known = {name: data[name] for name in ("type", "integration") if name in data}
         base = super().to_internal_value(known)
+        if integration := base.get("integration"):
+            # Who may only look at a team may not send in its name either.
+            runs_access.require_role(self.context["request"].user, integration.team, Role.MEMBER)
         config = {name: value for name, value in data.items() if name not in known}
         return ActionDraft(base["type"], base.get("integration"), config)
 

@@ -4,25 +4,21 @@ from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field, inline_serializer
+from drf_spectacular.utils import extend_schema, extend_schema_field, inline_serializer
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from automations import access, delivery
 from automations.events.base import EVENTS
-from automations.filtersets import EventFilterSet, ExecutionFilterSet
+from automations.filtersets import ExecutionFilterSet
 from automations.models import Attempt, Delivery, Event, Execution, Integration
 from registry import access as registry_access
 from runs import access as runs_access
 from runs.models import Role
 from runs.rest.fields import StrictSerializer, VisibleField
 from runs.rest.views import ScopedViewSet
-
-FEED_PAGE = 100
-FEED_PAGE_MAX = 1000
 
 
 class AttemptSerializer(serializers.ModelSerializer):
@@ -171,42 +167,3 @@ class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVi
             integration=integration, created_at__gte=body.validated_data["since"]
         )
         return Response({"requeued": delivery.requeue(failed)})
-
-
-class EventViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
-    """The durable feed of everything observed, in order."""
-
-    queryset = Event.objects.all()
-    serializer_class = EventSerializer
-    filterset_class = EventFilterSet
-    pagination_class = None
-
-    def visible(self) -> QuerySet[Event]:
-        return access.events(self.person)
-
-    @extend_schema(
-        parameters=[
-            OpenApiParameter("after", OpenApiTypes.STR, description="the cursor of an earlier answer"),
-            OpenApiParameter("page_size", OpenApiTypes.INT),
-        ],
-        responses=inline_serializer(
-            "Feed", {"next": serializers.CharField(), "results": EventSerializer(many=True)}
-        ),
-    )
-    def list(self, request: Request) -> Response:
-        """Events after a cursor, oldest first. `next` is the cursor to go on with, also when none came."""
-        after = _whole_number(request, "after", default=0, maximum=2**63 - 1)
-        size = _whole_number(request, "page_size", default=FEED_PAGE, maximum=FEED_PAGE_MAX)
-        found = self.filter_queryset(self.get_queryset()).filter(sequence__gt=after)
-        page = list(found.order_by("sequence", "pk")[:size])
-        cursor = page[-1].sequence if page else after
-        return Response({"next": str(cursor), "results": self.get_serializer(page, many=True).data})
-
-
-def _whole_number(request: Request, name: str, *, default: int, maximum: int) -> int:
-    given = request.query_params.get(name, "")
-    if not given:
-        return default
-    if not given.isascii() or not given.isdecimal() or len(given) > 19 or int(given) > maximum:
-        raise ValidationError({name: [f"This must be a whole number up to {maximum}."]})
-    return int(given)

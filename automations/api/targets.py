@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -10,17 +12,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from automations import access
-from automations.models import Inbox, InboxRequest, Integration, Secret
+from automations.actions.base import ACTIONS
+from automations.models import Delivery, Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
 from runs import access as runs_access
 from runs.models import Role, Team
-from runs.rest.fields import StrictModelSerializer, TeamByName
+from runs.rest.errors import FieldNotFound
+from runs.rest.fields import StrictModelSerializer, StringField, TeamByName, WholeNumberField
 from runs.rest.views import ScopedViewSet
 
 
 class SecretSerializer(StrictModelSerializer):
-    team = TeamByName(queryset=Team.objects.all(), slug_field="name")
-    value = serializers.CharField(write_only=True, trim_whitespace=False, max_length=10_000)
+    team = TeamByName()
+    value = StringField(write_only=True, trim_whitespace=False, max_length=10_000)
 
     class Meta:
         model = Secret
@@ -48,7 +52,7 @@ class TeamOwnedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedV
         instance = self._writable()
         data = self.validated(instance=instance)
         if data.get("team", instance.team) != instance.team:
-            raise serializers.ValidationError({"team": ["It does not move to another team."]})
+            raise serializers.ValidationError({"team": [_("It does not move to another team.")]})
         data.pop("team", None)
         return self.answer(self.save(instance, data))
 
@@ -87,12 +91,13 @@ class SecretByName(serializers.SlugRelatedField):
 
     def to_internal_value(self, data: Any) -> Secret:
         if not isinstance(data, str):
-            raise serializers.ValidationError("This must be the name of a secret.")
+            raise serializers.ValidationError(_("This must be the name of a secret."))
         secrets = access.secrets(self.context["request"].user)
         team = self._team()
         found = secrets.filter(name=data, team=team).first() if team else None
         if found is None:
-            raise serializers.ValidationError(f"The team has no secret named “{data[:80]}”.")
+            message = _("The team has no secret named “%(name)s”.") % {"name": data[:80]}
+            raise FieldNotFound(self.field_name or "", message)
         return found
 
     def _team(self) -> Team | None:
@@ -105,12 +110,12 @@ class SecretByName(serializers.SlugRelatedField):
 
 
 class IntegrationSerializer(StrictModelSerializer):
-    team = TeamByName(queryset=Team.objects.all(), slug_field="name")
-    url = serializers.CharField(write_only=True, required=False, trim_whitespace=False, max_length=4000)
+    team = TeamByName()
+    url = StringField(write_only=True, required=False, trim_whitespace=False, max_length=4000)
     access_token = SecretByName()
     signing_secret = SecretByName()
     signing_secret_previous = SecretByName()
-    timeout = serializers.IntegerField(min_value=5, max_value=30, required=False)
+    timeout = WholeNumberField(min_value=5, max_value=30, required=False)
     healthy = serializers.BooleanField(read_only=True)
 
     class Meta:
@@ -131,6 +136,19 @@ class IntegrationSerializer(StrictModelSerializer):
             "created_at",
         ]
         read_only_fields = ["host", "disabled_reason", "created_at"]
+
+
+EXAMPLE = {"test": True, "text": "This is a test message from Tripline."}
+
+
+class OutcomeSerializer(serializers.Serializer):
+    """How one attempt ended; without a status there is an error. Latency in seconds."""
+
+    ok = serializers.BooleanField()
+    status = serializers.IntegerField(allow_null=True)
+    body = serializers.CharField(source="response")
+    latency = serializers.FloatField(source="duration")
+    error = serializers.CharField()
 
 
 class IntegrationViewSet(TeamOwnedViewSet):
@@ -159,13 +177,21 @@ class IntegrationViewSet(TeamOwnedViewSet):
     @action(detail=True, methods=["post"])
     def disable(self, request: Request, pk: str) -> Response:
         """Hold what is sent to it until it is enabled again."""
-        reason = f"Disabled by {request.user}."
+        reason = _("Disabled by %(user)s.") % {"user": request.user}
         return self.answer(targets.set_integration_enabled(self._writable(), enabled=False, reason=reason))
+
+    @extend_schema(request=None, responses=OutcomeSerializer)
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, pk: str) -> Response:
+        """Send a marked example now, once, and say what came back; nothing of it is recorded."""
+        integration: Integration = self._writable()
+        example = Delivery(integration=integration, type=integration.type, body=json.dumps(EXAMPLE))
+        return Response(OutcomeSerializer(ACTIONS[integration.type].send(example)).data)
 
 
 class InboxSerializer(StrictModelSerializer):
-    team = TeamByName(queryset=Team.objects.all(), slug_field="name")
-    url = serializers.CharField(read_only=True)
+    team = TeamByName()
+    url = StringField(read_only=True)
 
     class Meta:
         model = Inbox
@@ -196,7 +222,7 @@ class InboxViewSet(TeamOwnedViewSet):
         return targets.save_inbox(instance)
 
     @extend_schema(responses=ReceivedSerializer(many=True))
-    @action(detail=True, methods=["get"])
+    @action(detail=True, methods=["get"], filter_backends=[])
     def requests(self, request: Request, pk: str) -> Response:
         """The last 50, newest first."""
         inbox: Inbox = self.get_object()

@@ -15,10 +15,14 @@ from automations.access import Scope
 from automations.actions.base import ACTIONS
 from automations.events.base import EVENTS
 from automations.models import Action, Automation, Integration, Mode, ScopeType
+from automations.models.rules import DAY
 from registry.models import Collection
 from runs import clock
 from runs.models import Project, Team
 from runs.services.saving import save_named
+
+# A hundred years, in seconds.
+LONGEST_PERIOD = 100 * 365 * DAY
 
 
 @dataclass(slots=True)
@@ -49,8 +53,9 @@ def check_action(draft: ActionDraft, event_type: str, *, team: Team | None = Non
     integration = draft.integration
     if action_type.integration_form is None and integration is not None:
         raise ValidationError({"integration": _("This action needs no integration.")})
+    missing = integration is None and action_type.needs_integration
     if action_type.integration_form is not None and (
-        integration is None or integration.type != action_type.key
+        missing or (integration is not None and integration.type != action_type.key)
     ):
         raise ValidationError(
             {"integration": _("Choose an integration of type “%(type)s”.") % {"type": action_type.key}}
@@ -59,6 +64,7 @@ def check_action(draft: ActionDraft, event_type: str, *, team: Team | None = Non
         raise ValidationError({"integration": _("Choose an integration of team %(team)s.") % {"team": team}})
     config = action_type.config_form.parse(draft.config)
     action_type.check(config, _variables(event_type, integration))
+    action_type.check_team(config, integration.team if integration else team)
     return ActionDraft(draft.type, integration, config)
 
 
@@ -85,6 +91,7 @@ def save_automation(
     before = Automation.objects.filter(pk=automation.pk).first() if automation.pk else None
     _place(automation, scope)
     automation.config = _checked(automation)
+    _check_period(automation.period)
     automation.routing_key = EVENTS[automation.event_type].routing_key(automation.config)
     if automation.mode != Mode.MUTED:
         automation.muted_until = None
@@ -125,6 +132,16 @@ def _checked(automation: Automation) -> dict[str, Any]:
             }
         )
     return config
+
+
+def _check_period(period: int | None) -> None:
+    if period is not None and not 0 <= period <= LONGEST_PERIOD:
+        raise ValidationError(
+            {
+                "period": _("A period is 0 to %(most)d seconds; none at all means once ever per run.")
+                % {"most": LONGEST_PERIOD}
+            }
+        )
 
 
 def _rearmed(before: Automation, now: Automation) -> bool:

@@ -48,7 +48,10 @@ def _check_secret_value(value: str) -> None:
 def save_integration(integration: Integration, *, url: str | None = None) -> Integration:
     """Store an integration; without `url` its address stays. Raises `ValidationError` by field."""
     form = _integration_form(integration)
-    if url is not None:
+    if "url" not in form.base_fields:
+        if url is not None:
+            raise ValidationError({"url": _("An integration of this type has no URL.")})
+    elif url is not None:
         cleaned = form.parse({"url": url})
         integration.url_ciphertext = vault.encrypt(cleaned["url"])
         integration.host = urlsplit(cleaned["url"]).netloc.rpartition("@")[2][:250]

@@ -59,10 +59,8 @@ class JSONField(forms.JSONField):
         return found
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        try:
-            return super().bound_data(data, initial)
-        except (RecursionError, ValueError):
-            return forms.fields.InvalidJSONInput(data)
+        """What was typed is shown again as it is."""
+        return forms.fields.InvalidJSONInput(data or "")
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         try:

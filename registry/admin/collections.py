@@ -112,6 +112,10 @@ class AliasInline(ServiceInline):
 
 
 class CollectionForm(ServiceForm):
+    def _get_validation_exclusions(self) -> set[str]:
+        """Whether the name is good and free is the service's to say, in words."""
+        return {*super()._get_validation_exclusions(), "name"}  # type: ignore[misc]  # not in the stubs
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if "project" in self.fields and bool(cleaned.get("project")) == bool(cleaned.get("registry")):

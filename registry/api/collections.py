@@ -41,6 +41,19 @@ class AliasSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class LabelsField(serializers.ListField):
+    """Aliases or tags, in the form in which they are stored and compared."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=StringField(max_length=SLUG_LENGTH), max_length=LABELS_MAX, **options)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return list(dict.fromkeys(normalized(label) for label in super().to_internal_value(data)))
+
+    def get_attribute(self, instance: Any) -> list[str]:
+        return [label.name for label in getattr(instance, str(self.source)).all()]
+
+
 class CollectionSerializer(StrictModelSerializer):
     project = VisibleField(
         queryset=Project.objects.all(), visible=runs_access.projects, required=False, allow_null=True
@@ -48,7 +61,7 @@ class CollectionSerializer(StrictModelSerializer):
     registry = VisibleField(
         queryset=Registry.objects.all(), visible=access.registries, required=False, allow_null=True
     )
-    tags: Any = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
+    tags = LabelsField(read_only=True)
     aliases = AliasSerializer(many=True, read_only=True)
 
     class Meta:
@@ -70,16 +83,6 @@ class CollectionSerializer(StrictModelSerializer):
         if self.instance is None and bool(data.get("project")) == bool(data.get("registry")):
             raise ValidationError({"project": [_("Give a project or a registry, not both.")]})
         return data
-
-
-class LabelsField(serializers.ListField):
-    """Aliases or tags, in the form in which they are stored and compared."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(child=StringField(max_length=SLUG_LENGTH), max_length=LABELS_MAX, **options)
-
-    def to_internal_value(self, data: Any) -> list[str]:
-        return list(dict.fromkeys(normalized(label) for label in super().to_internal_value(data)))
 
 
 class LinkSerializer(StrictSerializer):
@@ -238,5 +241,6 @@ def _require_publishing(user: Any, version: ArtifactVersion) -> None:
     teams = runs_access.teams(user, at_least=Role.MEMBER)
     registries = access.registries(user, at_least=Role.MEMBER)
     mine = Q(project__team__in=teams.values("pk")) | Q(registry__in=registries.values("pk"))
-    if not version.collections.filter(mine, deleted_at__isnull=True).exists():
+    holding = Q(pk=version.home_id) | Q(memberships__version=version)
+    if not access.collections(user).filter(mine, holding).exists():
         raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, cast
 
-from django.db.models import Prefetch, QuerySet
+from django.core.exceptions import PermissionDenied
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import FileResponse
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
@@ -13,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry import access
-from registry.api.collections import LABEL
+from registry.api.collections import LABEL, LabelsField
 from registry.filtersets import VersionFilterSet
 from registry.models import ArtifactFile, ArtifactVersion, Collection, Membership, VersionState
 from registry.services import files, versions
@@ -30,11 +32,20 @@ class FileSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class HomeAliasesField(LabelsField):
+    """Its aliases where it was made: nobody's business where one sees it by a link only."""
+
+    def get_attribute(self, version: ArtifactVersion) -> list[str]:
+        if not version.home_is_seen:  # type: ignore[attr-defined]  # annotated by the view
+            return []
+        return [alias.name for alias in version.aliases.all() if alias.collection_id == version.home_id]
+
+
 class VersionSerializer(StrictModelSerializer):
     collection = VisibleField(source="home", queryset=Collection.objects.all(), visible=access.collections)
     run = VisibleField(queryset=Run.objects.all(), visible=runs_access.runs, required=False, allow_null=True)
     metadata = serializers.DictField(required=False)
-    aliases = LabelsField(required=False)
+    aliases = HomeAliasesField(required=False)
     tags = LabelsField(required=False)
     state = serializers.ChoiceField(choices=VersionState.choices, required=False)
     version = serializers.SerializerMethodField(help_text='"v0"; null until the version is committed.')
@@ -65,10 +76,11 @@ class VersionSerializer(StrictModelSerializer):
         index = numbers.get(version.home_id)
         return None if index is None else f"v{index}"
 
-    def to_representation(self, version: ArtifactVersion) -> dict[str, Any]:
-        aliases = [alias.name for alias in version.aliases.all() if alias.collection_id == version.home_id]
-        tags = [tag.name for tag in version.tags.all()]
-        return {**super().to_representation(version), "aliases": aliases, "tags": tags}
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        run, home = data.get("run"), data.get("home")
+        if run and home and home.project and run.project.team_id != home.project.team_id:
+            raise serializers.ValidationError({"run": [_("This run belongs to another team.")]})
+        return data
 
 
 class VersionChangeSerializer(StrictModelSerializer):
@@ -99,7 +111,8 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVie
     def visible(self) -> QuerySet[ArtifactVersion]:
         found = access.versions(self.person).select_related("home__project__team", "home__registry")
         numbers = Prefetch("memberships", queryset=Membership.objects.order_by("pk"))
-        return found.prefetch_related("files", "aliases", "tags", numbers)
+        home = access.collections(self.person).filter(pk=OuterRef("home"))
+        return found.annotate(home_is_seen=Exists(home)).prefetch_related("files", "aliases", "tags", numbers)
 
     def create(self, request: Request) -> Response:
         """A new version (201), or the one with the same digest (200)."""
@@ -153,6 +166,9 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVie
 
     def _writable(self) -> ArtifactVersion:
         version: ArtifactVersion = self.get_object()
+        if not version.home_is_seen:  # type: ignore[attr-defined]
+            # Without the name of a team that is none of this person's.
+            raise PermissionDenied(_("A version is changed by members of the team that made it."))
         access.require_role(self.person, version.home, Role.MEMBER)
         return version
 

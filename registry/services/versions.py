@@ -26,7 +26,7 @@ from registry.services.collections import LATEST, move_alias
 from runs import clock
 from runs.errors import Conflict, named
 from runs.models import Run, User
-from runs.names import normalized
+from runs.names import normalized, validate_json
 
 
 @transaction.atomic
@@ -66,6 +66,8 @@ def create_version(  # noqa: PLR0913  (the fields of the contract)
         labels_on_commit=labels,
         created_by=actor,
     )
+    with named("metadata"):
+        validate_json(version.metadata)
     # An actor may be missing, but no form may leave it out.
     version.full_clean(exclude={"created_by"}, validate_unique=False, validate_constraints=False)
     version.save()

@@ -173,7 +173,7 @@ class TeamSerializer(StrictModelSerializer):
 
     class Meta:
         model = Team
-        fields = ["id", "name", "organization", "created_at"]
+        fields = ["id", "name", "organization", "language", "time_zone", "created_at"]
         read_only_fields = ["created_at"]
 
 

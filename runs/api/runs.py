@@ -19,6 +19,7 @@ from runs.api.schemas import METRICS_ANSWER, METRICS_BODY, SERIES
 from runs.filtersets import RunFilterSet
 from runs.models import MetricSummary, Project, Role, Run, RunStatus, Source
 from runs.models.metrics import spelled
+from runs.names import normalized
 from runs.rest.errors import FieldNotFound
 from runs.rest.fields import StrictModelSerializer, StrictSerializer, StringField
 from runs.rest.views import ScopedViewSet, visible_or_404
@@ -33,21 +34,26 @@ class ProjectField(serializers.Field):
         return project.pk
 
     def to_internal_value(self, data: Any) -> Project:
-        user = self.context["request"].user
         if isinstance(data, str) and not data.isdecimal():
-            try:
-                return projects.project_by_path(data, user)
-            except ValidationError as error:
-                if any(one.code == "does_not_exist" for one in error.error_dict["project"]):
-                    raise FieldNotFound("project") from error
-                raise
+            return self._by_path(normalized(data))
         if isinstance(data, bool) or not isinstance(data, int | str):
             raise serializers.ValidationError(_("This must be a project's id or its path, team/name."))
         pk = int(data) if len(str(data)) < 20 else -1
-        found = access.projects(user).select_related("team__organization").filter(pk=pk).first()
+        visible = access.projects(self.context["request"].user)
+        found = visible.select_related("team__organization").filter(pk=pk).first()
         if found is None:
             raise FieldNotFound("project")
         return found
+
+    def _by_path(self, path: str) -> Project:
+        user = self.context["request"].user
+        try:
+            return projects.project_by_path(path, user)
+        except ValidationError as error:
+            team = path.rpartition("/")[0]
+            if team and not access.teams(user).filter(name=team).exists():
+                raise FieldNotFound("project", error.messages[0]) from error
+            raise serializers.ValidationError(error.messages) from error
 
 
 class RunSerializer(StrictModelSerializer):

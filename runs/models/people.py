@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from runs.names import NAME_LENGTH, SLUG_LENGTH, validate_name, validate_team_name
+from runs.names import (
+    NAME_LENGTH,
+    SLUG_LENGTH,
+    validate_name,
+    validate_team_name,
+    validate_time_zone,
+)
 
 
 class Role(models.TextChoices):
@@ -54,6 +61,11 @@ class Team(models.Model):
     )
     # Unique everywhere, not per organization: it is the first part of its pages' paths.
     name = models.CharField(_("name"), max_length=SLUG_LENGTH, unique=True, validators=[validate_team_name])
+    # What its messages are written in.
+    language = models.CharField(_("language"), max_length=8, choices=settings.LANGUAGES, default="en")
+    time_zone = models.CharField(
+        _("time zone"), max_length=64, default="UTC", validators=[validate_time_zone]
+    )
     rules_epoch = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     users = models.ManyToManyField(User, through="Member", related_name="teams")

@@ -135,13 +135,12 @@ class PersonByName(serializers.SlugRelatedField):
     """A person who can sign in, by their username; service accounts stay in the team they belong to."""
 
     def __init__(self, **options: Any) -> None:
-        people = User.objects.filter(is_active=True, is_service=False)
-        super().__init__(slug_field="username", queryset=people, **options)
+        super().__init__(slug_field="username", queryset=User.objects.all(), **options)
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, str):
             raise ValidationError(_("This must be a username."))
-        found = self.get_queryset().filter(username=data).first()
+        found = User.objects.filter(username=data, is_active=True, is_service=False).first()
         if found is None:
             raise FieldNotFound(self.field_name or "user")
         return found

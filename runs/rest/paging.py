@@ -65,21 +65,19 @@ class KeysetPagination(pagination.CursorPagination):
     max_page_size = 1000
     page_size_query_param = "page_size"
 
-    def paginate_queryset(
-        self, queryset: QuerySet[Any], request: Request, view: Any = None
-    ) -> list[Any] | None:
-        self.base_url = request.build_absolute_uri()
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        self.url = request.build_absolute_uri()
         self.ordering = [str(name) for name in queryset.query.order_by] or ["-id"]
         size = self.get_page_size(request)
         text = request.query_params.get(self.cursor_query_param)
         cursor = Cursor.read(text, queryset.model, self.ordering) if text else None
         found = list(self._from(queryset, cursor)[: size + 1])
         backward = cursor is not None and cursor.backward
-        self.page = found[:size][::-1] if backward else found[:size]
+        self.rows = found[:size][::-1] if backward else found[:size]
         there_are_more = len(found) > size
-        self.has_next = bool(self.page) and (backward or there_are_more)
-        self.has_previous = bool(self.page) and (there_are_more if backward else cursor is not None)
-        return self.page
+        self.has_next = bool(found) and (backward or there_are_more)
+        self.has_previous = bool(found) and (there_are_more if backward else cursor is not None)
+        return self.rows
 
     def _from(self, queryset: QuerySet[Any], cursor: Cursor | None) -> QuerySet[Any]:
         if cursor is None:
@@ -88,14 +86,14 @@ class KeysetPagination(pagination.CursorPagination):
         return queryset.filter(_beyond(names, cursor.values)).order_by(*names)
 
     def get_next_link(self) -> str | None:
-        return self._link(self.page[-1], backward=False) if self.has_next else None
+        return self._link(self.rows[-1], backward=False) if self.has_next else None
 
     def get_previous_link(self) -> str | None:
-        return self._link(self.page[0], backward=True) if self.has_previous else None
+        return self._link(self.rows[0], backward=True) if self.has_previous else None
 
     def _link(self, row: Model, *, backward: bool) -> str:
         values = [_field(type(row), name).value_to_string(row) for name in self.ordering]
-        return replace_query_param(self.base_url, self.cursor_query_param, Cursor(backward, values).written())
+        return replace_query_param(self.url, self.cursor_query_param, Cursor(backward, values).written())
 
     def get_page_size(self, request: Request) -> int:
         given = request.query_params.get("page_size")

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from runs import clock
 from runs.errors import Conflict, named
 from runs.models import Lane, Project, Run, RunStatus, RunStatusChange, SweepClock, User
-from runs.names import make_run_id, make_run_name, normalized, validate_path_name
+from runs.names import make_run_id, make_run_name, normalized, validate_json, validate_path_name
 from runs.services import lanes
 
 
@@ -42,7 +42,7 @@ def start_run(
         status=status,
         config=config or {},
     )
-    run.full_clean(validate_unique=False, validate_constraints=False)
+    _check(run)
     try:
         with transaction.atomic():
             run.save()
@@ -62,6 +62,12 @@ def _checked_run_id(run_id: str) -> str:
         if run_id:
             validate_path_name(run_id)
     return normalized(run_id)
+
+
+def _check(run: Run) -> None:
+    run.full_clean(validate_unique=False, validate_constraints=False)
+    with named("config"):
+        validate_json(run.config)
 
 
 def _resume(
@@ -114,7 +120,7 @@ def update_run(run: Run, *, name: str | None = None, config: dict[str, Any] | No
         current.name = normalized(name)
     if config:
         current.config = {**current.config, **config}
-    current.full_clean(validate_unique=False, validate_constraints=False)
+    _check(current)
     current.save(update_fields=["name", "config"])
     run.name, run.config = current.name, current.config
     return run

@@ -117,6 +117,16 @@ class TestNumbers:
         assert not ArtifactVersion.objects.exists()
 
 
+    @pytest.mark.parametrize("metadata", [{"a": "nul\x00"}, {"a": ["lone\ud800"]}, {"a": float("inf")}])
+    def test_metadata_that_cannot_be_stored_is_refused_by_field(
+        self, fish: Collection, metadata: dict[str, object]
+    ) -> None:
+        with pytest.raises(ValidationError) as refusal:
+            create_version(fish, actor=None, metadata=metadata)
+        assert set(refusal.value.message_dict) == {"metadata"}
+        assert not ArtifactVersion.objects.exists()
+
+
 @pytest.mark.django_db
 class TestDrafts:
     def test_a_draft_has_no_number_and_is_no_event_until_it_is_committed(self, fish: Collection) -> None:

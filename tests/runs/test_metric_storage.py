@@ -181,8 +181,7 @@ def test_the_tail_ends_before_the_batch_it_is_asked_for(run: Run) -> None:
     second = run.batches.order_by("seq")[1]
     assert metrics.tail(run.pk, "history", "loss", count=9, before=second.seq) == [1.0, 2.0]
     assert metrics.tail(run.pk, "history", "loss", count=1, before=second.seq) == [2.0]
-    found = metrics.in_batch(run.pk, "history", "loss", seq=second.seq)
-    assert found is not None
+    found = metrics.in_batch(run.pk, "history", ["loss", "accuracy"], seq=second.seq)["loss"]
     assert (list(found.values), found.first_index, found.finite_before) == ([3.0, 4.0], 2, 2)
 
 

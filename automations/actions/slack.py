@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _, gettext_lazy
+
+from automations import template, vault
+from automations.actions import outgoing
+from automations.actions.base import ACTIONS, ActionType, Occasion, Outcome
+from automations.forms import ConfigForm
+
+if TYPE_CHECKING:
+    from automations.models import Action, Delivery
+
+# Slack refuses longer ones: a header, a section's text, a field, and more than ten fields.
+_HEADER, _SECTION, _FIELD, _FIELDS = 150, 3000, 2000, 10
+
+_SIGNS = {"info": "ℹ️", "warn": "⚠️", "error": "🛑"}  # noqa: RUF001  (the sign for information)
+# Mattermost and its like read these out of plain text, and wake everybody.
+_CALLS = re.compile(r"@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
+
+
+class SlackForm(ConfigForm):
+    title = forms.CharField(
+        label=gettext_lazy("Title"), required=False, max_length=1000, initial="${automation_name}"
+    )
+    message = forms.CharField(
+        label=gettext_lazy("Message"), required=False, max_length=10_000, widget=forms.Textarea
+    )
+    severity = forms.ChoiceField(
+        label=gettext_lazy("Severity"),
+        initial="info",
+        choices=[
+            ("info", gettext_lazy("Information")),
+            ("warn", gettext_lazy("Warning")),
+            ("error", gettext_lazy("Error")),
+        ],
+    )
+
+
+@ACTIONS.register
+class Slack(ActionType):
+    """A message to an incoming webhook of Slack, or of what is compatible with it (Mattermost).
+
+    Block Kit for Slack; `text` says the same alone, because others show nothing else. Nothing in it can
+    call a whole channel.
+    """
+
+    key = "slack"
+    label = gettext_lazy("Slack")
+    config_form = SlackForm
+    integration_form = outgoing.UrlForm
+
+    def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
+        for field in ("title", "message"):
+            if problems := template.check(config[field] or "", variables):
+                raise ValidationError({field: problems})
+
+    def render(self, action: Action, occasion: Occasion) -> str:
+        config = action.config
+        sign = _SIGNS[config["severity"]]
+        title = template.render_text(config["title"] or "${automation_name}", occasion.values)
+        message = template.render_text(config["message"] or "", occasion.values)
+        blocks = [
+            {"type": "header", "text": _plain(f"{sign} {title}", _HEADER)},
+            *([{"type": "section", "text": _marked(escaped(message), _SECTION)}] if message else []),
+            {"type": "section", "text": _marked(escaped(occasion.why), _SECTION)},
+            *_facts(occasion),
+            *([{"type": "context", "elements": [_marked(_link(occasion), _FIELD)]}] if occasion.link else []),
+        ]
+        lines = [f"{sign} *{escaped(title)}*", escaped(message), escaped(occasion.why)]
+        lines += [f"{label}: {escaped(value)}" for label, value in occasion.facts]
+        lines.append(_link(occasion))
+        text = "\n".join(line for line in lines if line)
+        return json.dumps({"text": text, "blocks": blocks}, ensure_ascii=False)
+
+    def send(self, delivery: Delivery) -> Outcome:
+        integration = delivery.integration
+        if integration is None:
+            return outgoing.deleted()
+        headers = {"Content-Type": "application/json; charset=utf-8"}
+        try:
+            return outgoing.send(delivery, integration, headers, delivery.body.encode())
+        except vault.VaultError as error:
+            return Outcome(ok=False, error=str(error))
+
+
+def escaped(text: str) -> str:
+    """Text that is only text: no `<!channel>`, no link, no `@all`."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _CALLS.sub("@\u200b", text)
+
+
+def _plain(text: str, length: int) -> dict[str, Any]:
+    return {"type": "plain_text", "text": _cut(_CALLS.sub("@\u200b", text), length), "emoji": True}
+
+
+def _marked(text: str, length: int) -> dict[str, str]:
+    return {"type": "mrkdwn", "text": _cut(text, length)}
+
+
+def _cut(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    # Not in the middle of an escape: a lone “&am” would show.
+    return re.sub(r"&[a-z]{0,3}$", "", text[: length - 1]) + "…"
+
+
+def _facts(occasion: Occasion) -> list[dict[str, Any]]:
+    fields = [_marked(f"*{label}*\n{escaped(value)}", _FIELD) for label, value in occasion.facts[:_FIELDS]]
+    return [{"type": "section", "fields": fields}] if fields else []
+
+
+def _link(occasion: Occasion) -> str:
+    return f"<{occasion.link}|{_('Open in Tripline')}>" if occasion.link else ""

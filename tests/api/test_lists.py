@@ -1,0 +1,137 @@
+"""Lists: pages that neither repeat nor skip, an order, and filters that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from runs.models import Run
+from tests.api.house import Api, House
+from tests.api.test_isolation import places
+from tests.cast import Cast, new_run
+
+pytestmark = pytest.mark.django_db
+
+
+def pages(api: Api, path: str, *, link: str = "next") -> Iterator[list[int]]:
+    """The ids of every page from this one on; more pages than rows are a circle."""
+    for _page in range(100):
+        answer = api.get(path)
+        assert answer.status == 200, answer
+        assert set(answer.json) == {"next", "previous", "results"}
+        yield [row["id"] for row in answer.json["results"]]
+        following = answer.json[link]
+        if following is None:
+            return
+        parts = urlsplit(following)
+        assert (parts.scheme, parts.netloc) == ("http", "testserver")
+        path = f"{parts.path}?{parts.query}"
+    raise AssertionError(f"{path} goes round in circles")
+
+
+@pytest.mark.parametrize(
+    "ordering", ["", "id", "-id", "name", "-name", "status", "-status", "created_at", "status,-name"]
+)
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_pages_show_every_row_once_in_order_forward_and_backward(
+    penguins: Cast, vera: Api, ordering: str, size: int
+) -> None:
+    for number in range(7):
+        new_run(penguins.project, name=f"run {number % 2}")
+    Run.objects.filter(name="run 1").update(status="failed")
+    query = f"runs/?page_size={size}" + (f"&ordering={ordering}" if ordering else "")
+    order = ordering.split(",") if ordering else ["-id"]
+    order += [] if "id" in order[0] else ["-id" if order[0].startswith("-") else "id"]
+    expected = list(Run.objects.order_by(*order).values_list("pk", flat=True))
+
+    forward = list(pages(vera, query))
+    assert [pk for page in forward for pk in page] == expected
+    assert [len(page) for page in forward[:-1]] == [size] * (len(forward) - 1)
+
+    last = query
+    while following := vera.get(last).json["next"]:
+        last = following.removeprefix("http://testserver")
+    backward = list(pages(vera, last, link="previous"))
+    assert [pk for page in reversed(backward) for pk in page] == expected
+
+
+def test_more_equal_rows_than_a_page_holds_are_all_shown(penguins: Cast, vera: Api) -> None:
+    Run.objects.bulk_create(
+        Run(project=penguins.project, run_id=f"r{number}", name="same", status="running")
+        for number in range(1_101)
+    )
+    seen = [pk for page in pages(vera, "runs/?ordering=name&page_size=50") for pk in page]
+    assert len(seen) == len(set(seen)) == 1_101
+
+
+def test_a_row_that_is_added_meanwhile_shifts_no_page(penguins: Cast, vera: Api) -> None:
+    old = [new_run(penguins.project).pk for _number in range(4)]
+    first = vera.get("runs/?page_size=2").json
+    new_run(penguins.project)
+    second = vera.get(first["next"].removeprefix("http://testserver")).json
+    assert [row["id"] for row in first["results"] + second["results"]] == old[::-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("page_size=0", "page_size"),
+        ("page_size=-1", "page_size"),
+        ("page_size=1001", "page_size"),
+        ("page_size=ten", "page_size"),
+        ("page_size=", "page_size"),
+        ("page_size=٣", "page_size"),
+        ("page_size=" + "9" * 5000, "page_size"),
+        ("ordering=config", "ordering"),
+        ("ordering=user__password", "ordering"),
+        ("ordering=name,nonsense", "ordering"),
+        ("cursor=nonsense", "cursor"),
+        ("cursor=é", "cursor"),
+        ("cursor=bnVsbA==", "cursor"),
+        # [false, "abc"], [false], [false, 1, 2], [false, {}], [false, 1e999]
+        ("cursor=W2ZhbHNlLCAiYWJjIl0=", "cursor"),
+        ("cursor=W2ZhbHNlXQ==", "cursor"),
+        ("cursor=W2ZhbHNlLCAxLCAyXQ==", "cursor"),
+        ("cursor=W2ZhbHNlLCB7fV0=", "cursor"),
+        ("cursor=W2ZhbHNlLCAxZTk5OV0=", "cursor"),
+        ("ordering=created_at&cursor=W2ZhbHNlLCAiYWJjIiwgMV0=", "cursor"),
+        ("nonsense=1", "nonsense"),
+        ("format=xml", "format"),
+    ],
+)
+def test_a_query_that_means_nothing_is_refused_by_name(
+    penguins: Cast, vera: Api, query: str, field: str
+) -> None:
+    refused = vera.get(f"runs/?{query}")
+    assert refused.status == 400
+    assert list(refused.json) == [field]
+
+
+def test_a_cursor_beyond_every_id_is_the_end(penguins: Cast, vera: Api) -> None:
+    new_run(penguins.project)
+    # [false, 10**30] and [false, -10**30]
+    high = "W2ZhbHNlLCAxMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwXQ=="
+    low = "W2ZhbHNlLCAtMTAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMF0="
+    assert len(vera.listed(f"runs/?cursor={high}")) == 1
+    assert vera.get(f"runs/?cursor={low}").json == {"next": None, "previous": None, "results": []}
+
+
+def test_every_list_has_the_same_form_and_knows_its_filters(ada: Api, ours: House) -> None:
+    for place, pk in places(ours).items():
+        answer = ada.get(f"{place}/?page_size=1000")
+        assert pk in [row["id"] for row in answer.json["results"]]
+        if place != "events":
+            assert set(answer.json) == {"next", "previous", "results"}
+            assert ada.get(f"{place}/?ordering=-id").status == 200
+            assert ada.get(f"{place}/?ordering=nonsense").status == 400
+            assert ada.get(f"{place}/?cursor=nonsense").status == 400
+        refused = ada.get(f"{place}/?nonsense=1")
+        assert (refused.status, list(refused.json)) == (400, ["nonsense"]), place
+
+
+def test_a_query_on_one_object_neither_hides_nor_refuses_it(penguins: Cast, max_: Api) -> None:
+    run = new_run(penguins.project)
+    assert max_.get(f"runs/{run.pk}/?status=failed&nonsense=1").status == 200
+    assert max_.post(f"runs/{run.pk}/restore/?nonsense=1").status == 200
