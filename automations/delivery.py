@@ -103,10 +103,10 @@ def _settle(delivery: Delivery, outcome: Outcome) -> None:
             error=outcome.error,
         )
         if delay is None:
-            _settle_execution(delivery.execution_id, now)
+            settle_execution(delivery.execution_id, now)
 
 
-def _settle_execution(execution_id: int, now: datetime) -> None:
+def settle_execution(execution_id: int, now: datetime) -> None:
     """An execution is finished when every delivery arrived, failed when one finally did not."""
     # Locked, so that of two last deliveries the second sees the first.
     execution = Execution.objects.select_for_update().get(pk=execution_id)
@@ -131,7 +131,8 @@ def requeue(deliveries: QuerySet[Delivery]) -> int:
     """
     now = clock.now()
     with transaction.atomic():
-        failed = deliveries.filter(state=DeliveryState.FAILED).order_by()
+        # What could not be rendered has no body: there is nothing to send.
+        failed = deliveries.filter(state=DeliveryState.FAILED).exclude(body="").order_by()
         executions = list(failed.values_list("execution_id", flat=True).distinct())
         integrations = list(failed.values_list("integration_id", flat=True).distinct())
         count = Delivery.objects.filter(pk__in=failed.values("pk")).update(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -15,6 +16,7 @@ from django.db.models import F
 
 from automations import doorbell, outbox
 from automations.actions.base import ACTIONS
+from automations.delivery import settle_execution
 from automations.events.base import EventType
 from automations.models import (
     Action,
@@ -24,16 +26,20 @@ from automations.models import (
     Event,
     Execution,
     ExecutionState,
+    Integration,
     Mode,
     RunLimit,
 )
 from automations.occasions import occasion_of, speaking_to, team_of
+from automations.template import TemplateError
 from automations.verdicts import Reason
-from runs import clock
+from runs import cause, clock
 from runs.models import MetricBatch
 
 # With period 0 every match fires, but one batch at most so many times; the rest is counted.
 MAX_PER_BATCH = 100
+# An event to which so many of our own messages led, one after the other, fires nothing more.
+MAX_DEPTH = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,9 @@ def record(decision: Decision, event: Event | None) -> None:
     # nothing of this transaction is written, and the change is decided again without the rule.
     if not Automation.objects.filter(pk=decision.automation.pk).exists():
         return
-    if _is_muted(decision):
+    if cause.depth(_cause(decision, event)) >= MAX_DEPTH:
+        _hold_back(decision, decision.hits, key="loop", reason=Reason("loop", {"depth": MAX_DEPTH}))
+    elif _is_muted(decision):
         _hold_back(decision, decision.hits, key=f"muted:{_muted_until(decision)}", reason=_muted(decision))
     elif not decision.event_type.limited:
         _fire(decision, event, hit=decision.hits[0])
@@ -69,6 +77,11 @@ def record(decision: Decision, event: Event | None) -> None:
         _fire_every(decision, event)
     else:
         _fire_once(decision, event)
+
+
+def _cause(decision: Decision, event: Event | None) -> str:
+    """What led to the change; a metric batch carries it until its event is made."""
+    return event.cause if event else str(decision.change.batch.cause)
 
 
 def _is_muted(decision: Decision) -> bool:
@@ -160,11 +173,16 @@ def _fire(decision: Decision, event: Event | None, *, hit: int) -> None:
     )
     if execution.state != ExecutionState.PENDING:
         execution.finished_at = now
+    execution.snapshot = {
+        "event": {name: value for name, value in event.data.items() if name != "scopes"},
+        "actions": [{"type": action.type, **action.config} for action in actions],
+    }
     execution.save(force_insert=True)
-    deliveries = [_delivery(execution, action, event, now=now) for action in actions]
-    Delivery.objects.bulk_create(deliveries)
-    for integration_id in {delivery.integration_id for delivery in deliveries}:
-        transaction.on_commit(lambda pk=integration_id: doorbell.ring_drain(pk), robust=True)  # type: ignore[misc]
+    deliveries = [_deliver(execution, action, event, now=now) for action in actions]
+    if any(row.state == DeliveryState.FAILED for row in deliveries):
+        settle_execution(execution.pk, now)
+    for integration_id in {row.integration_id for row in deliveries}:
+        transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
 
 
 def _actions(automation: Automation) -> list[Action]:
@@ -180,6 +198,7 @@ def _metric_event(decision: Decision, hit: int) -> Event:
         **decision.event_type.event_data(decision.config, decision.facts, hit),
     }
     event = outbox.run_event(batch.run, type=decision.event_type.key, data=data)
+    event.cause = batch.cause
     event.received_at = batch.received_at
     event.decided_at = clock.now()
     return outbox.publish(event)
@@ -213,22 +232,40 @@ def _execution(
     )
 
 
-def _delivery(execution: Execution, action: Action, event: Event, *, now: datetime) -> Delivery:
-    """The message, rendered once: what every attempt sends."""
-    integration = action.integration
-    held = integration is not None and not integration.healthy
-    with speaking_to(team_of(event, action)):
-        body = ACTIONS[action.type].render(action, occasion_of(execution, event, action))
-    return Delivery(
+def _deliver(execution: Execution, action: Action, event: Event, *, now: datetime) -> Delivery:
+    """The message, rendered once: what every attempt sends.
+
+    One that cannot be rendered fails alone: the rule's other actions, and other rules, go on.
+    """
+    delivery = Delivery(
         execution=execution,
         action=action,
-        integration=integration,
+        integration=action.integration,
         type=action.type,
-        body=body,
-        state=DeliveryState.HELD if held else DeliveryState.PENDING,
+        state=DeliveryState.HELD if _is_disabled(action.integration) else DeliveryState.PENDING,
+        cause=cause.following(event.cause, execution.pk),
         created_at=now,
         next_at=now,
     )
+    try:
+        with speaking_to(team_of(event, action)):
+            delivery.body = ACTIONS[action.type].render(action, occasion_of(execution, event, action))
+    except TemplateError as error:
+        delivery.state, delivery.attempt_count = DeliveryState.FAILED, 1
+        delivery.next_at, delivery.finished_at = None, now
+        delivery.save(force_insert=True)
+        delivery.attempts.create(number=1, started_at=now, duration=0.0, error=f"{error}.")
+    else:
+        delivery.save(force_insert=True)
+    return delivery
+
+
+def _is_disabled(integration: Integration | None) -> bool:
+    """Whether a message must be held. The integration is locked then until this is written: whoever
+    enables it meanwhile waits, and finds the message."""
+    if integration is None or integration.healthy:
+        return False
+    return not Integration.objects.select_for_update().get(pk=integration.pk).healthy
 
 
 def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Reason) -> None:

@@ -16,6 +16,7 @@ from django.db.models import F
 from automations import candidates, doorbell
 from automations.models import Event, Feed
 from registry.models import ArtifactChange, ChangeKind, Collection, Membership
+from runs import cause
 from runs.models import Lane, MetricBatch, Organization, Project, Run, RunStatusChange
 
 # How long an event may wait before the sweep rings for it.
@@ -72,6 +73,7 @@ def publish(event: Event) -> Event:
     The feed's row is locked until the transaction ends, and is the last lock taken: numbers are
     committed in order, so that a reader who has seen number n has seen all before it.
     """
+    event.cause = event.cause or cause.current()
     Feed.objects.get_or_create(organization=event.organization)
     Feed.objects.filter(organization=event.organization).update(head=F("head") + 1)
     event.sequence = Feed.objects.values_list("head", flat=True).get(organization=event.organization)

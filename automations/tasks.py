@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from automations import delivery, evaluation, sweep as sweeping
+from automations import delivery, evaluation, retention, sweep as sweeping
 
 
 @shared_task(ignore_result=True)
@@ -20,6 +20,11 @@ def evaluate_event(event_id: int) -> None:
 @shared_task(ignore_result=True)
 def drain(integration_id: int | None) -> None:
     delivery.drain(integration_id)
+
+
+@shared_task(ignore_result=True)
+def prune() -> None:
+    retention.prune()
 
 
 @shared_task(ignore_result=True)

@@ -12,6 +12,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 
+from runs import cause
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -46,7 +48,8 @@ class RequestBoundary:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        answer = _refusal(request) or self.get_response(request)
+        with cause.caused_by(request.headers.get(cause.HEADER, "")):
+            answer = _refusal(request) or self.get_response(request)
         if answer.status_code >= HTTPStatus.BAD_REQUEST and request.path_info.startswith(_JSON_PATHS):
             return _as_json(answer)
         return answer

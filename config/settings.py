@@ -236,7 +236,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": TRIPLINE_SWEEP_EVERY,
         # A sweep that waited longer than its own interval is superseded by the next.
         "options": {"expires": max(TRIPLINE_SWEEP_EVERY, 1.0)},
-    }
+    },
+    "prune": {"task": "automations.tasks.prune", "schedule": 86_400.0},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 

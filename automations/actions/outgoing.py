@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from automations.actions import http
 from automations.actions.base import Outcome
 from automations.actions.targets import OutboundError, TargetPolicy, TargetRefused, check_target
 from automations.forms import ConfigForm
+from runs import cause
 
 if TYPE_CHECKING:
     from automations.models import Delivery, Integration, Secret
@@ -58,6 +60,7 @@ def signing_keys(integration: Integration) -> list[str]:
 def send(delivery: Delivery, integration: Integration, headers: Mapping[str, str], body: bytes) -> Outcome:
     """POST once. Whatever the receiver echoes of our secrets is taken out of the record."""
     hidden = _hidden(integration)
+    headers = {**headers, cause.HEADER: delivery.cause}
     record = {
         "method": "POST",
         "host": integration.host,
@@ -98,7 +101,12 @@ def _hidden(integration: Integration) -> list[str]:
     """Everything that must not be seen in a record: secrets, and the address, which often is one."""
     token = integration.access_token
     found = [vault.decrypt(token.ciphertext)] if token else []
-    return [*found, *signing_keys(integration), vault.decrypt(integration.url_ciphertext)]
+    found += [*signing_keys(integration), vault.decrypt(integration.url_ciphertext)]
+    # In a body that is echoed they stand as JSON writes them.
+    return [
+        *found,
+        *(json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in found for ascii_only in (True, False)),
+    ]
 
 
 def _redacted(name: str, value: str) -> str:

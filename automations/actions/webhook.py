@@ -52,6 +52,8 @@ class Webhook(ActionType):
         except vault.VaultError as error:
             # An operator can mend the keys: worth another try, and never sent as it is.
             return Outcome(ok=False, error=str(error))
+        except template.TemplateError as error:
+            return Outcome(ok=False, error=f"{error}.", permanent=True)
 
 
 def _headers(delivery: Delivery, integration: Integration, body: bytes) -> dict[str, str]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -12,8 +11,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from automations import access
-from automations.actions.base import ACTIONS
-from automations.models import Delivery, Inbox, InboxRequest, Integration, Secret
+from automations.api.example import send_example
+from automations.models import Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
 from runs import access as runs_access
 from runs.models import Role, Team
@@ -138,9 +137,6 @@ class IntegrationSerializer(StrictModelSerializer):
         read_only_fields = ["host", "disabled_reason", "created_at"]
 
 
-EXAMPLE = {"test": True, "text": "This is a test message from Tripline."}
-
-
 class OutcomeSerializer(serializers.Serializer):
     """How one attempt ended; without a status there is an error. Latency in seconds."""
 
@@ -184,9 +180,7 @@ class IntegrationViewSet(TeamOwnedViewSet):
     @action(detail=True, methods=["post"])
     def test(self, request: Request, pk: str) -> Response:
         """Send a marked example now, once, and say what came back; nothing of it is recorded."""
-        integration: Integration = self._writable()
-        example = Delivery(integration=integration, type=integration.type, body=json.dumps(EXAMPLE))
-        return Response(OutcomeSerializer(ACTIONS[integration.type].send(example)).data)
+        return Response(OutcomeSerializer(send_example(self._writable(), self.person)).data)
 
 
 class InboxSerializer(StrictModelSerializer):

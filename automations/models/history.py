@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from automations.models.rules import Action, Automation
 from automations.models.targets import Integration
 from registry.models import ArtifactVersion, Collection, Registry
+from runs import cause
 from runs.models import Organization, Project, Run, Team
 from runs.names import NAME_LENGTH
 
@@ -45,6 +46,8 @@ class Event(models.Model):
     run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="events")
     version = models.ForeignKey(ArtifactVersion, models.SET_NULL, null=True, related_name="events")
     data = models.JSONField(default=dict)
+    # The execution whose message led to it, and how deep (`runs.cause`); "" for what people did.
+    cause = models.CharField(_("caused by"), max_length=cause.LENGTH, blank=True)
     received_at = models.DateTimeField(_("accepted"))
     decided_at = models.DateTimeField(_("decided"), null=True)
     ring_at = models.DateTimeField(null=True)
@@ -94,6 +97,8 @@ class Execution(models.Model):
     # {"code": …, "data": {…}}: the sentence is rendered for the reader.
     explanation = models.JSONField(_("why"), default=dict)
     count = models.PositiveIntegerField(_("matches"), default=1)
+    # The event's data and the actions, as they were: kept when the event is pruned.
+    snapshot = models.JSONField(default=dict)
     organization = models.ForeignKey(Organization, models.SET_NULL, null=True, related_name="+")
     team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+")
     registry = models.ForeignKey(Registry, models.SET_NULL, null=True, related_name="+")
@@ -181,6 +186,8 @@ class Delivery(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(_("next attempt"), null=True)
     lease = models.UUIDField(null=True, editable=False)
+    # What a request that follows from this message is caused by.
+    cause = models.CharField(max_length=cause.LENGTH, blank=True)
     created_at = models.DateTimeField(_("decided"))
     finished_at = models.DateTimeField(_("finished"), null=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,6 +72,18 @@ def _integration_form(integration: Integration) -> Any:
     return form
 
 
+@transaction.atomic
+def reencrypt() -> int:
+    """Encrypt everything stored with the first key; returns how many. All or nothing."""
+    count = 0
+    for model, field in ((Secret, "ciphertext"), (Integration, "url_ciphertext")):
+        for row in model.objects.select_for_update().exclude(**{field: ""}):
+            fresh = vault.encrypt(vault.decrypt(getattr(row, field)))
+            model.objects.filter(pk=row.pk).update(**{field: fresh})
+            count += 1
+    return count
+
+
 def _check_secrets(integration: Integration) -> None:
     for field in ("access_token", "signing_secret", "signing_secret_previous"):
         secret: Secret | None = getattr(integration, field)
@@ -92,16 +105,26 @@ def set_integration_enabled(integration: Integration, *, enabled: bool, reason: 
     integration.disabled_reason = "" if enabled else reason[:250]
     integration.save(update_fields=["disabled_at", "disabled_reason"])
     if enabled:
-        held = Delivery.objects.filter(integration=integration, state=DeliveryState.HELD)
-        held.update(state=DeliveryState.PENDING, next_at=clock.now())
-        transaction.on_commit(lambda: doorbell.ring_drain(integration.pk), robust=True)
+        _release(integration, then_ring=integration.pk)
     return integration
 
 
+def _release(integration: Integration, *, then_ring: int | None) -> None:
+    """Put what was held back into the queue."""
+    held = Delivery.objects.filter(integration=integration, state=DeliveryState.HELD)
+    held.update(state=DeliveryState.PENDING, next_at=clock.now())
+    transaction.on_commit(partial(doorbell.ring_drain, then_ring), robust=True)
+
+
 def delete_target(target: Secret | Integration | Inbox) -> None:
-    """Delete a secret or an integration that nothing uses. Raises `Conflict` when something does."""
+    """Delete a secret or an integration that nothing uses. Raises `Conflict` when something does.
+
+    What was held for an integration has nowhere to go any more, and fails.
+    """
     try:
         with transaction.atomic():
+            if isinstance(target, Integration):
+                _release(target, then_ring=None)
             target.delete()
     except ProtectedError as error:
         users = ", ".join(sorted(str(user) for user in error.protected_objects))

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from runs import cause
 from runs.models.runs import Run, RunStatus
 from runs.names import NAME_LENGTH
 
@@ -29,6 +30,7 @@ class MetricBatch(models.Model):
     # The metrics in it, so that rules are found without reading the chunks.
     names = models.JSONField(default=list, editable=False)
     received_at = models.DateTimeField(_("accepted"))
+    cause = models.CharField(max_length=cause.LENGTH, blank=True)
     run_status = models.CharField(max_length=16, choices=RunStatus.choices)
     run_name = models.CharField(max_length=NAME_LENGTH)
     run_user = models.CharField(max_length=150, blank=True)

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from runs import ingest, metrics
+from runs import cause, ingest, metrics
 from runs.errors import named
 from runs.models import Lane, MetricBatch, Run
 from runs.names import NAME_LENGTH, validate_text
@@ -55,6 +55,7 @@ def _store(lane: Lane, columns: dict[str, ingest.Column], *, source: str, key: s
         count=ingest.count(columns.values()),
         names=list(columns),
         received_at=place.received_at,
+        cause=cause.current(),
         run_status=run.status,
         run_name=run.name,
         run_user=run.user.username if run.user else "",

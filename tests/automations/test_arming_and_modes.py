@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from automations.models import Delivery, Mode
-from automations.services.rules import delete_automation, save_automation, set_mode
+from automations.services.rules import delete_automation, save_automation
 from registry.services.collections import set_alias
 from registry.services.versions import create_version
 from tests import cast

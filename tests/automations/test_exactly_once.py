@@ -74,9 +74,7 @@ class TestManyWorkers:
         for run in runs:
             evaluation.evaluate_lane(run.pk)
             assert is_settled(run)
-        per_batch = Counter(
-            Execution.objects.filter(automation=every).values_list("dedup_key", flat=True)
-        )
+        per_batch = Counter(Execution.objects.filter(automation=every).values_list("dedup_key", flat=True))
         assert len(per_batch) == 24
         assert set(per_batch.values()) == {1}
         assert fired(daily) == 2

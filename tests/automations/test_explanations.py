@@ -88,7 +88,12 @@ def test_what_was_held_back_says_why(penguins: Cast, clock: Clock) -> None:
     once = rule(penguins.project, "run_metric_threshold", threshold(), name="once", period=None)
     every = rule(penguins.project, "run_metric_threshold", threshold(), name="every", period=0)
     muted = rule(
-        penguins.project, "run_metric_threshold", threshold(), name="muted", mode=Mode.MUTED, muted_until=until
+        penguins.project,
+        "run_metric_threshold",
+        threshold(),
+        name="muted",
+        mode=Mode.MUTED,
+        muted_until=until,
     )
     log(new_run(penguins.project), "loss", [0.9] * 103)
     cast.decide()

@@ -97,9 +97,7 @@ class TestHolding:
     def test_what_waits_for_an_integration_that_is_deleted_fails_and_says_so(
         self, penguins: Cast, hook: Integration, httpserver: HTTPServer, enabled: bool
     ) -> None:
-        automation = rule(
-            penguins.project, "run_metric_threshold", threshold(), actions=cast.sends(hook)
-        )
+        automation = rule(penguins.project, "run_metric_threshold", threshold(), actions=cast.sends(hook))
         set_integration_enabled(hook, enabled=enabled)
         log(new_run(penguins.project), "loss", [0.9])
         cast.decide()

@@ -136,7 +136,9 @@ def test_a_change_that_was_rolled_back_is_not_remembered(run: Run, penguins: Cas
 
 def test_batches_that_nobody_watches_read_no_rules_twice(run: Run) -> None:
     log(run, "loss", [0.9])
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         for _batch in range(3):
             log(run, "loss", [0.9])
     assert not [query for query in queries if "automations_automation" in query["sql"]]

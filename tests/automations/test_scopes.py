@@ -145,7 +145,8 @@ def test_several_rules_fire_in_creation_order_whatever_their_scope(penguins: Cas
 
 @pytest.mark.parametrize("where", ["registry", "collection"])
 @pytest.mark.parametrize(
-    ("event_type", "config"), [("run_status", {"statuses": ["failed"]}), ("run_metric_threshold", threshold())]
+    ("event_type", "config"),
+    [("run_status", {"statuses": ["failed"]}), ("run_metric_threshold", threshold())],
 )
 def test_runs_cannot_be_watched_in_a_registry_or_a_collection(
     penguins: Cast, where: str, event_type: str, config: dict[str, object]

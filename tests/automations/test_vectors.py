@@ -60,9 +60,7 @@ def test_v12_a_failed_and_a_crashed_run_fire_and_a_killed_one_never(
     penguins: Cast, status: RunStatus, fires: int
 ) -> None:
     states = ["running", "finished", "failed"]
-    on_status = rule(
-        penguins.project, "run_status", {"statuses": states}, name="status", period=0
-    )
+    on_status = rule(penguins.project, "run_status", {"statuses": states}, name="status", period=0)
     on_value = rule(penguins.project, "run_metric_threshold", threshold(), name="value", period=0)
     run = new_run(penguins.project)
     cast.decide()

@@ -45,7 +45,7 @@ PAYLOAD = {
     "text": "${run_name}: ${metric_name} = ${metric_value} (${metric_filter})",
     "step": "${step}",
     "key": "Bearer ${TOKEN}",
-    "none": "${alias}",
+    "none": "${registry_name}",
     "deep": [{"${run_name}": "${metric_values}"}],
 }
 
@@ -61,7 +61,9 @@ def hook(penguins: Cast, httpserver: HTTPServer) -> Any:
     )
 
 
-def test_a_met_threshold_arrives_signed_in_both_ways(penguins: Cast, httpserver: HTTPServer, hook: Any) -> None:
+def test_a_met_threshold_arrives_signed_in_both_ways(
+    penguins: Cast, httpserver: HTTPServer, hook: Any
+) -> None:
     httpserver.expect_request("/hook", method="POST").respond_with_data("thanks")
     execution = met(penguins, cast.sends(hook, PAYLOAD))
     cast.deliver()
@@ -337,7 +339,9 @@ def test_a_message_that_grows_too_large_fails_alone_and_stops_nothing(
 def test_several_actions_are_sent_each_for_itself(penguins: Cast, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/good").respond_with_data("")
     httpserver.expect_request("/bad").respond_with_data("", status=400)
-    good, bad = (cast.webhook(penguins.team, httpserver.url_for(f"/{name}"), name=name) for name in ("good", "bad"))
+    good, bad = (
+        cast.webhook(penguins.team, httpserver.url_for(f"/{name}"), name=name) for name in ("good", "bad")
+    )
     execution = met(penguins, [*cast.sends(bad), *cast.sends(good), ActionDraft("noop")])
     assert execution.state == "pending"
     cast.deliver()

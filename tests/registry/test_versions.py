@@ -116,7 +116,6 @@ class TestNumbers:
         assert set(refusal.value.message_dict) == {field}
         assert not ArtifactVersion.objects.exists()
 
-
     @pytest.mark.parametrize("metadata", [{"a": "nul\x00"}, {"a": ["lone\ud800"]}, {"a": float("inf")}])
     def test_metadata_that_cannot_be_stored_is_refused_by_field(
         self, fish: Collection, metadata: dict[str, object]

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from runs import ingest
 
@@ -113,7 +112,11 @@ def nested(depth: int) -> bytes:
         (b'{"points":[{"values":{"' + b"x" * 250 + b'":{"y":1}}}]}', "points", "250"),
         (b'{"points":[{"values":{"a\\u0000":1}}]}', "points", "NUL"),
         (b'{"points":[{"values":{"a\\ud800":1}}]}', "points", "surrogate"),
-        (b'{"points":[{"step":9223372036854775807,"values":{"a":1}},{"values":{"a":1}}]}', "points", "no step"),
+        (
+            b'{"points":[{"step":9223372036854775807,"values":{"a":1}},{"values":{"a":1}}]}',
+            "points",
+            "no step",
+        ),
     ],
 )
 def test_a_bad_call_is_refused_by_the_name_of_its_field(body: bytes, field: str, said: str) -> None:
@@ -149,7 +152,9 @@ def test_no_depth_of_nesting_gets_past_the_name_of_250_characters() -> None:
         st.tuples(
             st.none() | st.integers(FIRST, LAST - 20),
             st.dictionaries(
-                st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9),
+                st.text(
+                    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=9
+                ),
                 st.floats(),
                 max_size=3,
             ),
@@ -157,7 +162,9 @@ def test_no_depth_of_nesting_gets_past_the_name_of_250_characters() -> None:
         max_size=20,
     )
 )
-def test_whatever_a_client_logs_comes_out_as_it_went_in(logged: list[tuple[int | None, dict[str, float]]]) -> None:
+def test_whatever_a_client_logs_comes_out_as_it_went_in(
+    logged: list[tuple[int | None, dict[str, float]]],
+) -> None:
     points = [
         {"step": step, "values": {name: spelled(value) for name, value in values.items()}}
         for step, values in logged

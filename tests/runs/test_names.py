@@ -19,7 +19,11 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
     ("validate", "good", "bad"),
     [
         (names.validate_text, ["", "tab\tand line\n", "本番"], ["a\x00b", "a\ud800b"]),
-        (names.validate_name, ["a / b: 100 %?", "本番", " padded "], ["", "  ", "a\nb", "a\x7f", "\x00", "\udfff"]),
+        (
+            names.validate_name,
+            ["a / b: 100 %?", "本番", " padded "],
+            ["", "  ", "a\nb", "a\x7f", "\x00", "\udfff"],
+        ),
         (
             names.validate_path_name,
             ["a b", "a.b", "v1", "実験", "..."],
@@ -29,9 +33,7 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
         (names.validate_metric_name, ["val/loss", "a.b", " ", "x" * 250], ["", "x" * 251, "a\x00", "\ud800"]),
     ],
 )
-def test_names_follow_their_grammar(
-    validate: Callable[[str], None], good: list[str], bad: list[str]
-) -> None:
+def test_names_follow_their_grammar(validate: Callable[[str], None], good: list[str], bad: list[str]) -> None:
     for name in good:
         validate(name)
     for name in bad:

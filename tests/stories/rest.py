@@ -57,15 +57,17 @@ class Rest:
 # --- What most stories need -----------------------------------------------------------------------
 
 
-def make_hook(rest: Rest, url: str, *, signing_secret: str | None = None, timeout: int = 10) -> int:
-    """An integration of team main that posts to `url`, which signs with that value; its id."""
-    named: Data = {}
+def make_hook(
+    rest: Rest, url: str, *, name: str = "hook", signing_secret: str | None = None, timeout: int = 10
+) -> int:
+    """An integration of team main that posts to `url`, and signs with that value; its id."""
+    order: Data = {"team": "main", "type": "webhook", "name": name, "url": url, "timeout": timeout}
     if signing_secret is not None:
-        rest.post("secrets/", {"team": "main", "name": "SIGNING", "value": signing_secret})
-        named = {"signing_secret": "SIGNING"}
-    order = {"team": "main", "type": "webhook", "name": "hook", "url": url, "timeout": timeout}
-    hook = rest.post("integrations/", {**order, **named})
-    return int(hook["id"])
+        secret = rest.post(
+            "secrets/", {"team": "main", "name": f"{name.upper()}_KEY", "value": signing_secret}
+        )
+        order["signing_secret"] = secret["name"]
+    return int(rest.post("integrations/", order)["id"])
 
 
 def make_rule(
