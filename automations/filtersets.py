@@ -7,7 +7,7 @@ from automations.events.base import EVENTS
 from automations.models import Automation, Event, Execution, ExecutionState, Mode, ScopeType
 from registry import access as registry_access
 from runs import access as runs_access
-from runs.filtersets import StrictFilterSet, VisibleFilter
+from runs.filtersets import MomentFilter, StrictFilterSet, VisibleFilter
 
 
 class AutomationFilterSet(StrictFilterSet):
@@ -29,8 +29,8 @@ class ExecutionFilterSet(StrictFilterSet):
     run = VisibleFilter(visible=runs_access.runs)
     version = VisibleFilter(visible=registry_access.versions)
     state = django_filters.ChoiceFilter(choices=ExecutionState.choices)
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Execution

@@ -159,19 +159,25 @@ def _fire(decision: Decision, event: Event | None, *, hit: int) -> None:
     if Execution.objects.filter(automation=decision.automation, dedup_key=dedup_key).exists():
         return
     event = event or _metric_event(decision, hit)
-    now = clock.now()
     shadow = decision.automation.mode == Mode.SHADOW
-    actions = [] if shadow else _actions(decision.automation)
-    state = ExecutionState.SHADOW if shadow else ExecutionState.PENDING
     execution = _execution(
         decision,
         dedup_key=dedup_key,
-        state=state if actions or shadow else ExecutionState.FINISHED,
+        state=ExecutionState.SHADOW if shadow else ExecutionState.PENDING,
         explanation=decision.event_type.describe(decision.config, decision.facts, hit).as_json(),
         event=event,
-        now=now,
+        now=clock.now(),
     )
-    if execution.state != ExecutionState.PENDING:
+    send_actions(execution, event)
+
+
+def send_actions(execution: Execution, event: Event) -> None:
+    """Save an execution and put its automation's messages on their way; a shadow sends none."""
+    now = execution.created_at
+    shadow = execution.state == ExecutionState.SHADOW
+    actions = [] if shadow or execution.automation is None else _actions(execution.automation)
+    if not actions:
+        execution.state = execution.state if shadow else ExecutionState.FINISHED
         execution.finished_at = now
     execution.snapshot = {
         "event": {name: value for name, value in event.data.items() if name != "scopes"},

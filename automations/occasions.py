@@ -24,6 +24,7 @@ def occasion_of(execution: Execution, event: Event, action: Action) -> Occasion:
         values=values,
         why=EVENTS[execution.event_type].explain(execution.explanation),
         facts=_facts(values, event.received_at, team),
+        mark=_("[Test]") + " " if execution.is_test else "",
         team_id=team.pk if team else None,
         link=str(values.get("run_url") or values.get("artifact_url") or ""),
     )

@@ -134,6 +134,14 @@ def redis_url(name: str) -> str:
 
 def generated(path: Path, make: Callable[[], str]) -> str:
     """The text in `path`, made at the first start and readable by its owner alone (mode 0600)."""
+    try:
+        return _kept(path, make)
+    except OSError as error:
+        problems.append(f"TRIPLINE_DATA_DIR: {path} cannot be used ({error.strerror}).")
+        return make()
+
+
+def _kept(path: Path, make: Callable[[], str]) -> str:
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{os.getpid()}")

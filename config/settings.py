@@ -259,6 +259,8 @@ LOGGING = {
         "waitress": {"level": "WARNING"},
         # 4xx answers are the client's business and said to the client.
         "django.request": {"level": "ERROR"},
+        # A foreign Host header is answered by 400; a scanner must not fill the log.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # It warns that `memory://` names no host.
         "kombu.connection": {"level": "ERROR"},
     },

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
+from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.exceptions import ValidationError
 
@@ -31,6 +34,21 @@ class VisibleFilter(django_filters.NumberFilter):
     @property
     def parent_name(self) -> str:
         return next((name for name, one in self.parent.filters.items() if one is self), "id")
+
+
+class MomentField(IsoDateTimeField):
+    """A time that the database can compare: in some zones the first and last days of the calendar are none."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().to_python(value)
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+class MomentFilter(django_filters.IsoDateTimeFilter):
+    field_class = MomentField
 
 
 class StrictFilterSet(django_filters.FilterSet):
@@ -81,8 +99,8 @@ class RunFilterSet(StrictFilterSet):
     status = django_filters.ChoiceFilter(choices=RunStatus.choices)
     user = django_filters.CharFilter(field_name="user__username")
     name = django_filters.CharFilter(lookup_expr="icontains")
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = MomentFilter(field_name="created_at", lookup_expr="lt")
 
     class Meta:
         model = Run

@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import F
 
 from automations import delivery, evaluation
+from automations.access import Scope
 from automations.models import Automation, Delivery, Event, Execution, Integration, Mode, Secret
 from automations.services import rules, targets
 from automations.services.rules import ActionDraft
@@ -28,8 +29,6 @@ from runs.services import people
 from runs.services.metrics import Accepted, log_metrics
 from runs.services.projects import create_project
 from runs.services.runs import start_run
-
-Scope = Project | Registry | Collection | Team | Organization
 
 
 @dataclass(frozen=True)

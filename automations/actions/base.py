@@ -48,6 +48,8 @@ class Occasion:
     why: str = ""
     facts: Sequence[tuple[str, str]] = ()
     link: str = ""
+    # What a test begins its title with, "" else.
+    mark: str = ""
     team_id: int | None = None
 
 

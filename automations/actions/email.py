@@ -70,7 +70,9 @@ class Email(ActionType):
 
     def render(self, action: Action, occasion: Occasion) -> str:
         config = action.config
-        subject = template.render_text(config["subject"] or "${automation_name}", occasion.values)
+        subject = occasion.mark + template.render_text(
+            config["subject"] or "${automation_name}", occasion.values
+        )
         message = template.render_text(config["message"] or "", occasion.values)
         context = {
             "subject": subject,

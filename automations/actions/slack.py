@@ -64,7 +64,7 @@ class Slack(ActionType):
     def render(self, action: Action, occasion: Occasion) -> str:
         config = action.config
         sign = _SIGNS[config["severity"]]
-        title = template.render_text(config["title"] or "${automation_name}", occasion.values)
+        title = occasion.mark + template.render_text(config["title"] or "${automation_name}", occasion.values)
         message = template.render_text(config["message"] or "", occasion.values)
         blocks = [
             {"type": "header", "text": _plain(f"{sign} {title}", _HEADER)},

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy, ngettext
 
 from automations import access, delivery
@@ -123,13 +125,13 @@ class ExecutionAdmin(HistoryAdmin):
     list_select_related = ["run", "version__home", "team", "registry", "automation", "event"]
     date_hierarchy = "created_at"
     fields = [
-        "automation_name",
         "automation",
-        "event_type",
+        "name_then",
+        "what",
         "event",
         "state",
         "why",
-        "explanation",
+        "data",
         "count",
         "run",
         "version",
@@ -138,15 +140,28 @@ class ExecutionAdmin(HistoryAdmin):
         "created_at",
         "finished_at",
     ]
-    readonly_fields = ["why"]
+    readonly_fields = ["name_then", "what", "why", "data"]
     inlines = [DeliveryInline]
 
     def visible(self, user: Any) -> QuerySet[Execution]:
         return access.executions(user)
 
+    @admin.display(description=gettext_lazy("its name then"))
+    def name_then(self, obj: Execution) -> str:
+        return obj.automation_name
+
+    @admin.display(description=gettext_lazy("event type"))
+    def what(self, obj: Execution) -> Any:
+        return EVENTS[obj.event_type].label if obj.event_type in EVENTS else obj.event_type
+
     @admin.display(description=gettext_lazy("why"))
     def why(self, obj: Execution) -> str:
         return sentence(obj)
+
+    @admin.display(description=gettext_lazy("data"))
+    def data(self, obj: Execution) -> str:
+        text = json.dumps(obj.explanation.get("data", {}), ensure_ascii=False, indent=2)
+        return format_html("<pre>{}</pre>", text)
 
     def deliveries(self, rows: list[Any]) -> QuerySet[Delivery]:
         return Delivery.objects.filter(execution__in=rows)

@@ -9,6 +9,8 @@ from django.db.models import Q, QuerySet
 from django.forms.formsets import DELETION_FIELD_NAME
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from automations import access
@@ -31,6 +33,11 @@ from registry.models import Collection, Registry
 from runs.models import Project, Role, Team
 
 
+def _fields_by_event() -> str:
+    lines = [(event.key, ", ".join(event.config_form.base_fields)) for event in EVENTS]
+    return format_html("{}<br>{}", _("JSON, by event:"), format_html_join(mark_safe("<br>"), "{}: {}", lines))
+
+
 class AutomationForm(ServiceForm):
     config = JSONField(label=gettext_lazy("condition"), required=False)
     error_fields = {"event": "config", "scope": "scope_type"}
@@ -38,12 +45,7 @@ class AutomationForm(ServiceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "config" in self.fields:
-            lines = [f"{event.key}: {', '.join(event.config_form.base_fields)}" for event in EVENTS]
-            self.fields["config"].help_text = _("JSON. The fields by event: %(lines)s.") % {
-                "lines": "; ".join(lines)
-            }
-        if "period" in self.fields:
-            self.fields["period"].min_value = 0  # type: ignore[attr-defined]
+            self.fields["config"].help_text = _fields_by_event()
 
     def clean_period(self) -> int | None:
         period: int | None = self.cleaned_data["period"]

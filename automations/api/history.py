@@ -87,6 +87,7 @@ class ExecutionSerializer(serializers.ModelSerializer):
             "automation_name",
             "event_type",
             "state",
+            "is_test",
             "explanation",
             "count",
             "run",

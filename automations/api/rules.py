@@ -12,11 +12,12 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from automations import access, explain
+from automations import access, explain, testfire
 from automations.api.fields import ActionSerializer, EventField, PeriodField, ScopeField
+from automations.api.history import ExecutionSerializer
 from automations.events.base import EVENTS
 from automations.filtersets import AutomationFilterSet
-from automations.models import Action, Automation, Mode
+from automations.models import Action, Automation, Event, Mode
 from automations.services import rules
 from automations.services.rules import ActionDraft
 from registry import access as registry_access
@@ -58,6 +59,10 @@ class AutomationSerializer(StrictModelSerializer):
         read_only_fields = ["armed_at", "created_at", "updated_at"]
 
 
+class TestSerializer(StrictSerializer):
+    event = VisibleField(queryset=Event.objects.all(), visible=access.events, required=False)
+
+
 class ExplainQuery(StrictSerializer):
     run = VisibleField(queryset=Run.objects.all(), visible=runs_access.runs, required=False)
     version = VisibleField(
@@ -90,6 +95,18 @@ class AutomationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         access.require_scope_role(self.person, automation.scope, Role.MEMBER)
         rules.delete_automation(automation)
         return Response(status=204)
+
+    @extend_schema(request=TestSerializer, responses={202: ExecutionSerializer})
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, pk: str) -> Response:
+        """Send the actions now, marked as a test: with an example, or with a past event."""
+        automation: Automation = self.get_object()
+        access.require_scope_role(self.person, automation.scope, Role.MEMBER)
+        body = TestSerializer(data=request.data, context=self.get_serializer_context())
+        body.is_valid(raise_exception=True)
+        event = body.validated_data.get("event")
+        execution = testfire.fire_by_hand(automation, actor=self.person, event=event)
+        return Response(ExecutionSerializer(execution).data, status=202)
 
     @extend_schema(
         parameters=[

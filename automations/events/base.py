@@ -102,6 +102,7 @@ _COMMON_SENTENCES: Mapping[str, str | Promise] = {
     ),
     "limited_once": _("matched %(count)s more times; it fires once ever per run and fired at %(fired_at)s"),
     "capped": _("matched %(count)s more times in this batch; a batch fires at most %(cap)s times"),
+    "test": _("fired by hand by %(actor)s, as a test"),
     "loop": _(
         "matched %(count)s times, caused by Tripline's own messages over %(depth)s steps; that may be a loop"
     ),

@@ -97,6 +97,8 @@ class Execution(models.Model):
     # {"code": …, "data": {…}}: the sentence is rendered for the reader.
     explanation = models.JSONField(_("why"), default=dict)
     count = models.PositiveIntegerField(_("matches"), default=1)
+    # Fired by hand: it counts for no limit.
+    is_test = models.BooleanField(_("test"), default=False)
     # The event's data and the actions, as they were: kept when the event is pruned.
     snapshot = models.JSONField(default=dict)
     organization = models.ForeignKey(Organization, models.SET_NULL, null=True, related_name="+")

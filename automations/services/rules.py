@@ -154,7 +154,7 @@ def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> N
     checked = []
     for position, draft in enumerate(drafts):
         try:
-            checked.append(check_action(draft, automation.event_type, team=_team_of(automation.scope)))
+            checked.append(check_action(draft, automation.event_type, team=team_of_scope(automation.scope)))
         except ValidationError as error:
             raise ValidationError({"actions": [f"{position}: {_as_nested(error)}"]}) from error
     automation.actions.all().delete()
@@ -170,7 +170,7 @@ def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> N
     )
 
 
-def _team_of(scope: Scope) -> Team | None:
+def team_of_scope(scope: Scope) -> Team | None:
     """The team that a scope lies in; registries and organizations are shared by many."""
     if isinstance(scope, Team):
         return scope

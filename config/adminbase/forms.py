@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied, ValidationError
+from django.db import models
 from django.db.models import Model, ProtectedError
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -39,11 +40,9 @@ class JSONField(forms.JSONField):
     `kind` is what it must be: a dictionary or a list.
     """
 
-    widget = Textarea
-
     def __init__(self, *, kind: type = dict, **options: Any) -> None:
         self.kind = kind
-        super().__init__(initial=kind, **options)
+        super().__init__(initial=kind, widget=Textarea(attrs={"rows": 6}), **options)
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -137,6 +136,7 @@ class ScopedFields:
     """Mixin: a foreign key offers and accepts only what the person sees."""
 
     admin_site: Any
+    formfield_overrides = {models.TextField: {"widget": Textarea(attrs={"rows": 3})}}
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
         related = self.admin_site.get_model_admin(db_field.remote_field.model)

@@ -10,6 +10,7 @@ import pytest
 from automations import delivery
 from automations.actions.base import ACTIONS, Outcome
 from automations.models import Attempt, Delivery, Execution
+from automations.services.rules import ActionDraft
 from tests import cast
 from tests.cast import Cast, Clock, at_once, log, new_run, rule, threshold
 
@@ -49,7 +50,7 @@ def test_two_last_deliveries_that_end_together_finish_their_execution(
         together.wait(10)
         return Outcome(ok=True)
 
-    actions = [cast.ActionDraft("noop"), cast.ActionDraft("noop")]
+    actions = [ActionDraft("noop"), ActionDraft("noop")]
     rule(penguins.project, "run_metric_threshold", threshold(), actions=actions)
     log(new_run(penguins.project), "loss", [0.9])
     cast.decide()

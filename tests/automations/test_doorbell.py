@@ -1,4 +1,4 @@
-"""Ringing must never hold up a request. The real doorbell, in a process of its own, on brokers of all kinds."""
+"""Ringing never holds up a request: the real doorbell, in a process of its own, on all kinds of brokers."""
 
 from __future__ import annotations
 

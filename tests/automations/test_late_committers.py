@@ -19,81 +19,93 @@ from runs.models import Lane, MetricBatch, Run, RunStatusChange
 from tests.cast import Cast, at_once, log, new_run, rule, threshold
 
 WRITERS = 16
+EVALUATORS = 3
 TURNS = 12
+
+
+class Trial:
+    """Writers on one run that they share and on five others, evaluators on all, and an observer."""
+
+    def __init__(self, shared: Run, others: list[Run]) -> None:
+        self.shared = shared
+        self.others = others
+        # Ids of batches in the order in which they became visible.
+        self.seen: list[int] = []
+        self._writing = threading.Semaphore(0)
+        self._over = threading.Event()
+
+    @property
+    def runs(self) -> list[Run]:
+        return [self.shared, *self.others]
+
+    def part(self, who: int) -> None:
+        if who < WRITERS:
+            self._write(who)
+        elif who < WRITERS + EVALUATORS:
+            self._evaluate()
+        else:
+            self._watch()
+
+    def _write(self, writer: int) -> None:
+        dice = random.Random(writer)
+        try:
+            for turn in range(TURNS):
+                with transaction.atomic():
+                    log(self.shared if turn % 3 == 0 else self.others[writer % 5], "loss", [0.9])
+                    threading.Event().wait(dice.uniform(0, 0.02))
+        finally:
+            self._writing.release()
+
+    def _evaluate(self) -> None:
+        while not self._over.is_set():
+            for run in self.runs:
+                evaluation.evaluate_lane(run.pk)
+
+    def _watch(self) -> None:
+        known: set[int] = set()
+        finished = 0
+        while finished < WRITERS:
+            finished += self._writing.acquire(blocking=False)
+            fresh = set(MetricBatch.objects.values_list("pk", flat=True)) - known
+            self.seen += sorted(fresh)
+            known |= fresh
+        self._over.set()
+
+    @property
+    def late_comers(self) -> int:
+        """How many became visible after one with a higher id: what a cursor over ids would have missed."""
+        highest, late = 0, 0
+        for pk in self.seen:
+            late += pk < highest
+            highest = max(highest, pk)
+        return late
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
 def test_no_change_of_late_committers_is_missed_or_decided_twice(penguins: Cast) -> None:
-    rule(penguins.project, "run_metric_threshold", threshold(), name="every", period=0)
-    shared = new_run(penguins.project)
-    runs = [new_run(penguins.project) for _run in range(5)]
-    seen: list[int] = []
-    stop = threading.Event()
-
-    def write(writer: int) -> None:
-        dice = random.Random(writer)
-        for turn in range(TURNS):
-            with transaction.atomic():
-                log(shared if turn % 3 == 0 else runs[writer % 5], "loss", [0.9])
-                threading.Event().wait(dice.uniform(0, 0.02))
-
-    def evaluate() -> None:
-        while not stop.is_set():
-            for run in (shared, *runs):
-                evaluation.evaluate_lane(run.pk)
-
-    def watch() -> None:
-        """Note the ids of batches in the order in which they become visible."""
-        known: set[int] = set()
-        while not stop.is_set():
-            fresh = set(MetricBatch.objects.values_list("pk", flat=True)) - known
-            seen.extend(sorted(fresh))
-            known |= fresh
-
-    def work(who: int) -> None:
-        if who < WRITERS:
-            try:
-                write(who)
-            finally:
-                finished.append(who)
-                if len(finished) == WRITERS:
-                    stop.set()
-        elif who < WRITERS + 3:
-            evaluate()
-        else:
-            watch()
-
-    finished: list[int] = []
-    at_once(WRITERS + 4, work)
-    for run in (shared, *runs):
+    rule(penguins.project, "run_metric_threshold", threshold(), period=0)
+    trial = Trial(new_run(penguins.project), [new_run(penguins.project) for _run in range(5)])
+    at_once(WRITERS + EVALUATORS + 1, trial.part, within=60)
+    for run in trial.runs:
         evaluation.evaluate_lane(run.pk)
 
-    assert_every_change_was_decided_once([shared, *runs])
-    assert late_comers(seen) > 20, "the trial must really have had late committers"
-
-
-def assert_every_change_was_decided_once(runs: list[Run]) -> None:
     assert MetricBatch.objects.count() == WRITERS * TURNS
-    decided = Counter(Execution.objects.values_list("run", "explanation__data__step"))
-    for run in runs:
-        lane = Lane.objects.get(pk=run.pk)
-        batches = MetricBatch.objects.filter(run=run)
-        changes = RunStatusChange.objects.filter(run=run)
-        numbers = sorted([*batches.values_list("seq", flat=True), *changes.values_list("seq", flat=True)])
-        assert numbers == list(range(1, lane.head + 1))
-        assert lane.cursor == lane.head
-        # One value a batch, so a run's steps count its batches.
-        assert {step: decided[run.pk, step] for step in range(batches.count())} == dict.fromkeys(
-            range(batches.count()), 1
-        )
+    assert trial.late_comers > 20, "the trial must really have had late committers"
+    executions = Execution.objects.values_list("run_id", "explanation")
+    decided = Counter((run_id, explanation["data"]["step"]) for run_id, explanation in executions)
     assert sum(decided.values()) == WRITERS * TURNS
+    for run in trial.runs:
+        assert_whole(run, decided)
 
 
-def late_comers(seen: list[int]) -> int:
-    """How many became visible after one with a higher id: what a cursor over ids would have missed."""
-    highest, late = 0, 0
-    for pk in seen:
-        late += pk < highest
-        highest = max(highest, pk)
-    return late
+def assert_whole(run: Run, decided: Counter[tuple[int | None, int]]) -> None:
+    """Every number of the lane is there and behind the cursor, and every batch was decided once."""
+    lane = Lane.objects.get(pk=run.pk)
+    batches = MetricBatch.objects.filter(run=run)
+    changes = RunStatusChange.objects.filter(run=run)
+    numbers = [*batches.values_list("seq", flat=True), *changes.values_list("seq", flat=True)]
+    assert sorted(numbers) == list(range(1, lane.head + 1))
+    assert lane.cursor == lane.head
+    # One value a batch, so a run's steps count its batches.
+    assert [decided[run.pk, step] for step in range(batches.count())] == [1] * batches.count()

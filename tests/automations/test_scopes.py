@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ValidationError
 
+from automations.access import Scope
 from automations.models import Execution
 from registry.services.collections import set_alias
 from registry.services.versions import create_version, link_version
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.django_db
 def test_a_run_is_seen_by_its_project_its_team_and_its_organization(penguins: Cast) -> None:
     elsewhere = create_project(penguins.team, "dive")
     foreign = create_project(penguins.otters, "raft")
-    scopes = [
+    scopes: list[Scope] = [
         penguins.project,
         elsewhere,
         foreign,
@@ -49,7 +50,7 @@ def test_an_alias_is_seen_where_its_collection_lies(penguins: Cast) -> None:
     fish, krill = cast.collection(penguins.project, "fish"), cast.collection(penguins.project, "krill")
     registry = cast.registry()
     models, others = cast.collection(registry, "models"), cast.collection(registry, "others")
-    scopes = {
+    scopes: dict[str, Scope] = {
         "fish": fish, "krill": krill, "models": models, "others": others,
         "project": penguins.project, "registry": registry, "other registry": cast.registry("archive"),
         "team": penguins.team, "other team": penguins.otters, "organization": penguins.organization,
@@ -119,14 +120,10 @@ def test_several_aliases_in_one_call_are_one_event_each(penguins: Cast) -> None:
 
 
 def test_several_rules_fire_in_creation_order_whatever_their_scope(penguins: Cast) -> None:
+    scopes: list[Scope] = [penguins.organization, penguins.project, penguins.team, penguins.project]
     rules = [
         rule(scope, "run_metric_threshold", threshold(), name=name)
-        for name, scope in [
-            ("z", penguins.organization),
-            ("y", penguins.project),
-            ("x", penguins.team),
-            ("w", penguins.project),
-        ]
+        for name, scope in zip("zyxw", scopes, strict=True)
     ]
     log(new_run(penguins.project), "loss", [0.9])
     cast.decide()

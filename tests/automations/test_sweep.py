@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from automations import evaluation
 from automations.delivery import drain
 from automations.models import Delivery, Event, Execution
 from automations.services import targets
+from automations.services.rules import ActionDraft
 from automations.sweep import sweep
 from registry.services.versions import create_version
 from runs.models import Lane
@@ -91,7 +95,7 @@ def test_deliveries_that_are_due_are_rung_for_once_per_integration(
     first, second, third = (
         cast.webhook(penguins.team, f"https://example.com/{name}", name=name) for name in "abc"
     )
-    actions = [*cast.sends(first), *cast.sends(second), *cast.sends(third), cast.ActionDraft("noop")]
+    actions = [*cast.sends(first), *cast.sends(second), *cast.sends(third), ActionDraft("noop")]
     rule(penguins.project, "run_metric_threshold", threshold(), actions=actions)
     for _run in range(2):
         log(new_run(penguins.project), "loss", [0.9])
@@ -115,7 +119,7 @@ def test_with_every_bell_lost_the_sweep_alone_brings_everything_through(
     for _run in range(3):
         log(new_run(penguins.project), "loss", [0.9])
     create_version(cast.collection(penguins.project), actor=None)
-    answers = {
+    answers: dict[str, Callable[[Any], None]] = {
         "evaluate_lane": evaluation.evaluate_lane,
         "evaluate_event": evaluation.evaluate_event,
         "drain": drain,
@@ -125,7 +129,7 @@ def test_with_every_bell_lost_the_sweep_alone_brings_everything_through(
         clock.move(seconds=6)
         sweep()
         for task, argument in heard(rings):
-            answers[task](argument)  # type: ignore[operator]
+            answers[task](argument)
     assert (fired(on_value), fired(on_alias)) == (3, 1)
     assert set(Execution.objects.values_list("state", flat=True)) == {"finished"}
     assert not Lane.objects.exclude(cursor=1, head=1).exclude(cursor=2, head=2).exists()

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from automations.models import Event, Execution
+from automations.models import Event
 from registry.services.collections import create_collection, set_alias
 from registry.services.versions import create_version, link_version
 from runs.models import RunStatus
@@ -97,10 +97,7 @@ def test_v14_two_runs_that_meet_the_threshold_are_two_executions(penguins: Cast)
     for run in (first, second):
         log(run, "loss", [0.9])
     cast.decide()
-    assert set(Execution.objects.filter(automation=automation).values_list("run", flat=True)) == {
-        first.pk,
-        second.pk,
-    }
+    assert [execution.run for execution in automation.executions.order_by("pk")] == [first, second]
 
 
 def test_v16_latest_moves_with_each_new_version_and_each_move_is_an_event(penguins: Cast) -> None:

@@ -18,10 +18,10 @@ from automations import vault
 from automations.delivery import requeue
 from automations.models import Attempt, Delivery, Execution
 from automations.services import targets
-from automations.services.rules import save_automation
+from automations.services.rules import ActionDraft, save_automation
 from runs.models import Run
 from tests import cast
-from tests.cast import ActionDraft, Cast, Clock, log, new_run, rule, threshold
+from tests.cast import Cast, Clock, log, new_run, rule, threshold
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback")]
 
@@ -226,7 +226,7 @@ def test_no_record_holds_a_secret_whatever_the_receiver_says(
     stored = [
         text
         for model in (Delivery, Attempt, Execution)
-        for row in model.objects.values()  # type: ignore[attr-defined]
+        for row in model.objects.values()
         for text in (str(value) for value in row.values())
     ]
     stored += [json.dumps(attempt.request) for attempt in Attempt.objects.all()]

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import io
 import json
 import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -90,7 +91,8 @@ def _server(arguments: argparse.Namespace, data_dir: Path) -> Iterator[Rest]:
     if arguments.url:
         yield Rest(arguments.url.rstrip("/"), arguments.key or "")
         return
-    with up_server(data_dir, show_output=False) as server:
+    # For tests it repeats at its end what the server said; a bench prints its figures.
+    with redirect_stdout(io.StringIO()), up_server(data_dir) as server:
         yield Rest(server.url, server.key)
 
 
@@ -107,14 +109,14 @@ def _measure(rest: Rest, receiver: Receiver, *, calls: int, pause: float) -> dic
         yardsticks["post"].append(_bare_post(receiver))
         yardsticks["get"].append(_bare_get(rest))
         time.sleep(pause)  # the server is to be idle again
-    _add_executions(rest, found)
+    _add_executions(rest, found, run=run)
     stages = [call.stages() for call in found[5:]]  # the first ones warm up
     return {**{name: [each[name] for each in stages] for name in stages[0]}, **yardsticks}
 
 
 def _prepare(rest: Rest, receiver: Receiver) -> int:
     """A run whose every value below 0 is told to the receiver; its id."""
-    name = f"latency-{time.time_ns()}"
+    name = f"latency_{time.time_ns()}"
     project = rest.post("projects/", {"team": "main", "name": name})["id"]
     hook = make_hook(rest, receiver.url, name=name, signing_secret="a signing secret")  # noqa: S106
     event = {
@@ -157,12 +159,11 @@ def _bare_get(rest: Rest) -> float:
     return time.perf_counter() - began
 
 
-def _add_executions(rest: Rest, calls: list[Call]) -> None:
+def _add_executions(rest: Rest, calls: list[Call], *, run: int) -> None:
     """What the server itself says about each call, found by the step."""
-    run_of_last = rest.results("runs/?ordering=-id&page_size=1")[0]["id"]
-    wait_for(lambda: len(rest.results(f"executions/?run={run_of_last}&state=finished")) == len(calls))
-    rows = rest.results(f"executions/?run={run_of_last}&state=finished")
-    by_step = {row["explanation"]["step"]: row for row in rows}
+    path = f"executions/?run={run}&state=finished&page_size=1000"
+    wait_for(lambda: len(rest.results(path)) == len(calls))
+    by_step = {row["explanation"]["step"]: row for row in rest.results(path)}
     for call in calls:
         call.execution = by_step[call.step]
 

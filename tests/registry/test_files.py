@@ -174,6 +174,6 @@ def test_the_digest_covers_every_file_however_close_the_last_upload_was(
     version = ArtifactVersion.objects.get(pk=draft.pk)
     assert len(looks) == 2
     assert version.state == VersionState.COMMITTED
-    assert default_storage.exists(version.files.get().content.name)
+    assert default_storage.exists(str(version.files.get().content.name))
     assert version.size == len(b"weights")
     assert version.digest != ""

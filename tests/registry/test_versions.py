@@ -112,7 +112,7 @@ class TestNumbers:
         self, fish: Collection, field: str, labels: list[str]
     ) -> None:
         with pytest.raises(ValidationError) as refusal:
-            create_version(fish, actor=None, **{field: labels})
+            create_version(fish, actor=None, **{field: labels})  # type: ignore[arg-type]
         assert set(refusal.value.message_dict) == {field}
         assert not ArtifactVersion.objects.exists()
 
@@ -184,9 +184,9 @@ class TestDrafts:
 
         assert not ArtifactVersion.objects.filter(pk=second.pk).exists()
         assert aliases(fish) == {"latest": 0, "again": 0}
-        assert not left_over.storage.exists(left_over.name)
+        assert not left_over.storage.exists(str(left_over.name))
         kept = known.files.get().content
-        assert kept.storage.exists(kept.name)
+        assert kept.storage.exists(str(kept.name))
 
     def test_content_that_another_draft_is_bringing_is_a_conflict(
         self, fish: Collection, files: object

@@ -11,8 +11,8 @@ from tests.cast import Cast, Clock, at_once, log, new_run
 
 
 def numbers(run: Run) -> list[int]:
-    found = [*RunStatusChange.objects.filter(run=run), *MetricBatch.objects.filter(run=run)]
-    return sorted(change.seq for change in found)
+    changes, batches = RunStatusChange.objects.filter(run=run), MetricBatch.objects.filter(run=run)
+    return sorted([*changes.values_list("seq", flat=True), *batches.values_list("seq", flat=True)])
 
 
 @pytest.mark.django_db

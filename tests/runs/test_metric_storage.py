@@ -218,7 +218,7 @@ def test_any_series_is_stored_bit_by_bit(
         return
     assert series is not None
     assert list(series.steps) == [step for step, _value in logged]
-    assert series.values.tobytes() == array("d", [value for _step, value in logged]).tobytes()
+    assert array("d", series.values).tobytes() == array("d", [value for _step, value in logged]).tobytes()
     finite = [value for _step, value in logged if math.isfinite(value)]
     tail = metrics.tail(run.pk, "history", "loss", count=count, before=99)
     assert tail == finite[max(0, len(finite) - count) :]
