@@ -1,17 +1,17 @@
-"""Windows over the finite values of one series. Pure: sequences of floats in, verdicts out.
+"""Windows over the finite values of one series. Pure: sequences of floats in, numbers out.
 
-The exact average of a window is its correctly rounded sum divided by its length (R28). Summing every
-window anew costs its length per value, so averages are first estimated from running sums, with a bound on
-the error of the estimate; only where the estimate is too close to a threshold to be sure is the exact
-average taken. The verdict is the same, always.
+The exact average of a window is its correctly rounded sum divided by its length (R28). Every double is a
+whole multiple of some power of two, so sums are kept as whole numbers: the difference of two running sums
+is the exact sum of a window, however long it is, and no window is summed anew.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -22,22 +22,25 @@ T = TypeVar("T")
 
 # The unit roundoff of a double.
 ROUNDOFF = 2.0**-53
+# How far, as a share of itself, an estimated z-score may be from the exact one.
+SLACK = 1e-8
 
 
 def average(values: Sequence[float]) -> float:
     """The correctly rounded sum divided by the count (R28): .5 .6 .6 .6 .7 averages exactly .6."""
     try:
         return math.fsum(values) / len(values)
+    except OverflowError:  # already of a part of the sum, perhaps
+        total = sum(map(Fraction, values))
+        return _mean(total.numerator, total.denominator, len(values))
+
+
+def _mean(total: int, scale: int, count: int) -> float:
+    """The average of `count` numbers whose exact sum is `total / scale`."""
+    try:
+        return total / scale / count  # Python rounds the quotient of whole numbers correctly
     except OverflowError:  # the sum leaves the range of a double, the average does not
-        return float(sum(map(Fraction, values)) / len(values))
-
-
-AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
-    "average": average,
-    "min": min,
-    "max": max,
-    "none": lambda window: window[-1],
-}
+        return total / (scale * count)
 
 
 def size(aggregation: str, window: int) -> int:
@@ -47,25 +50,36 @@ def size(aggregation: str, window: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What a rule compares, as one number for every end.
+    """What a rule compares, as one number for every end; NaN where nothing is evaluated.
 
-    Each number is off by at most its error, and NaN where only the exact one can tell; `low` and `high`
-    bound them all, errors included. Ends before the first full window hold something without meaning.
+    With `slack` the numbers are estimates: each is off by at most that share of itself, and NaN where only
+    the exact one can tell. `low` and `high` bound them all, whatever they are off.
     """
 
     numbers: Sequence[float]
-    errors: Sequence[float]
+    slack: float
     low: float
     high: float
 
     @classmethod
-    def of(cls, numbers: Sequence[float], errors: Sequence[float], *, start: int) -> Signal:
-        """The signal whose first end with a meaning is `start`."""
-        seen, margin = numbers[start:], max(errors[start:], default=0.0)
-        low, high = -math.inf, math.inf
-        if seen and math.isfinite(margin) and not any(map(math.isnan, seen)):
-            low, high = min(seen) - margin, max(seen) + margin
-        return cls(numbers, errors, low, high)
+    def of(cls, numbers: Sequence[float], *, start: int, slack: float = 0.0) -> Signal:
+        """The signal whose first end that can be evaluated is `start`."""
+        seen = [number for number in numbers[start:] if not math.isnan(number)]
+        if slack and start + len(seen) < len(numbers):
+            return cls(numbers, slack, -math.inf, math.inf)
+        low, high = min(seen, default=math.nan), max(seen, default=math.nan)
+        return cls(numbers, slack, low - slack * abs(low), high + slack * abs(high))
+
+    def may_cross(self, borders: Iterable[float]) -> bool:
+        """Whether some number may lie on a border, or the numbers on both of its sides."""
+        return any(self.low <= border <= self.high for border in borders)
+
+    def is_sure(self, end: int, borders: Iterable[float]) -> bool:
+        """Whether the number says for certain on which side of the borders the exact one lies."""
+        if not self.slack:
+            return True
+        number = self.numbers[end]
+        return all(abs(number - border) > self.slack * abs(number) for border in borders)
 
 
 class Track:
@@ -95,62 +109,89 @@ class Track:
         full = max(0, warmup - self.ordinal) + reach - 1
         return max(full, self.new - hold + 1, 0)
 
-    def exact(self, aggregation: str, *, window: int, end: int) -> float:
-        """The aggregate of the window that ends there."""
-        width = size(aggregation, window)
-        return AGGREGATIONS[aggregation](self.values[end - width + 1 : end + 1])
+    def window(self, end: int, count: int) -> Sequence[float]:
+        """The `count` values that end there."""
+        return self.values[end - count + 1 : end + 1]
 
-    def aggregates(self, aggregation: str, *, window: int) -> Signal:
-        """The aggregate of the window that ends at each end."""
+    def aggregates(self, aggregation: str, *, window: int) -> Sequence[float]:
+        """The aggregate of the window that ends at each end; NaN where it is not full."""
         width = size(aggregation, window)
         return self.remember((aggregation, width), lambda: self._aggregates(aggregation, width))
 
-    def _aggregates(self, aggregation: str, width: int) -> Signal:
-        count = len(self.values)
-        if width > count:
-            return Signal.of([math.nan] * count, [0.0] * count, start=count)
-        if aggregation == "average" and width > 1:
-            errors = [self._bound(width)] * count
-            return Signal.of(self._averages(width), errors, start=width - 1)
-        numbers = self.values
-        if width > 1:
-            numbers = _sliding(self.values, width, largest=aggregation == "max")
-        return Signal.of(numbers, [0.0] * count, start=width - 1)
-
-    @cached_property
-    def _sums(self) -> list[float]:
-        return list(accumulate(self.values, initial=0.0))
-
-    @cached_property
-    def _magnitude(self) -> float:
-        """An upper bound of the absolute value of every running sum; infinite where one may overflow."""
-        largest = max(map(abs, self.values), default=0.0)
-        return math.fsum(map(abs, self.values)) if largest < 1e300 / (len(self.values) + 1) else math.inf
+    def _aggregates(self, aggregation: str, width: int) -> Sequence[float]:
+        if width == 1:
+            return self.values
+        if width > len(self.values):
+            return [math.nan] * len(self.values)
+        if aggregation == "average":
+            full = self._averages(width)
+        else:
+            full = sliding(self.values, width, largest=aggregation == "max")[width - 1 :]
+        return [math.nan] * (width - 1) + full
 
     def _averages(self, width: int) -> list[float]:
-        sums = self._sums
-        ends = zip(sums[width:], sums, strict=False)
-        return [math.nan] * (width - 1) + [(upper - lower) / width for upper, lower in ends]
+        sums, scale = self._sums, self._scale
+        return [_mean(total, scale, width) for total in map(operator.sub, sums[width:], sums)]
 
-    def _bound(self, width: int) -> float:
-        """How far an estimated average can be from the exact one.
+    @cached_property
+    def _ratios(self) -> list[tuple[int, int]]:
+        return [value.as_integer_ratio() for value in self.values]
 
-        Both running sums carry at most n roundings of at most their magnitude; the factor 4 covers the
-        subtraction, the division and the rounding of the exact average itself.
-        """
-        return 4 * (len(self.values) + 8) * ROUNDOFF * self._magnitude / width + 5e-324
+    @cached_property
+    def _scale(self) -> int:
+        """The power of two by which every value becomes a whole number."""
+        return max((denominator for _numerator, denominator in self._ratios), default=1)
 
-    def moments(self, window: int, *, end: int) -> Moments:
-        """Mean and deviation of the `window` values right before that end, it not included."""
-        known = self.remember(("moments", window), dict[int, Moments])
-        if end not in known:
-            known[end] = Moments.of(self.values[end - window : end])
-        return known[end]
+    @cached_property
+    def _wholes(self) -> list[int]:
+        scale = self._scale
+        return [numerator * (scale // denominator) for numerator, denominator in self._ratios]
+
+    @cached_property
+    def _sums(self) -> list[int]:
+        return list(accumulate(self._wholes, initial=0))
+
+    @cached_property
+    def _squares(self) -> list[int]:
+        return list(accumulate((whole * whole for whole in self._wholes), initial=0))
+
+    def scores(self, window: int) -> Signal:
+        """z of each value against the `window` values right before it, estimated."""
+        return self.remember(("scores", window), lambda: self._scores(window))
+
+    def _scores(self, window: int) -> Signal:
+        sums, squares, scale = self._sums, self._squares, self._scale
+        numbers = [math.nan] * min(window, len(self.values))
+        for end in range(window, len(self.values)):
+            total = sums[end] - sums[end - window]
+            spread = window * (squares[end] - squares[end - window]) - total * total
+            mean = _mean(total, scale, window)
+            numbers.append(_estimated_score(self.values[end], mean, spread, window * scale))
+        return Signal.of(numbers, start=len(numbers[:window]), slack=SLACK)
+
+
+def _estimated_score(value: float, mean: float, spread: int, unit: int) -> float:
+    """z by the true variance, `spread / unit²`, which differs from the one that R37 writes down: there the
+    mean is rounded first, by at most two roundoffs. NaN where that may matter.
+
+    Around a mean that is off by d the variance is greater by d², so z is off by half the square of
+    d / deviation, as a share of itself, and by some roundoffs. Numbers whose squares would vanish or
+    overflow are left to the exact score.
+    """
+    if spread == 0:  # all equal: not evaluated, and 0 meets no condition
+        return 0.0
+    try:
+        deviation = math.sqrt(spread / (unit * unit))
+    except OverflowError:
+        return math.nan
+    if not 1e-140 < deviation < 1e140 or 2 * ROUNDOFF * abs(mean) > 1e-5 * deviation:
+        return math.nan
+    return (value - mean) / deviation
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Mean and population standard deviation."""
+    """Mean and population standard deviation (R42)."""
 
     mean: float
     deviation: float
@@ -158,9 +199,12 @@ class Moments:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Moments:
+        if min(values) == max(values):
+            # Of equal values the rounded mean may be another number, and the deviation then not 0 (V11).
+            return cls(values[0], 0.0, len(values))
         mean = average(values)
         try:
-            variance = math.fsum([(value - mean) ** 2 for value in values]) / len(values)
+            variance = average([(value - mean) ** 2 for value in values])
         except OverflowError:
             variance = math.inf
         return cls(mean, math.sqrt(variance), len(values))
@@ -172,7 +216,7 @@ class Moments:
         return (value - self.mean) / self.deviation
 
 
-def _sliding(values: Sequence[float], width: int, *, largest: bool) -> list[float]:
+def sliding(values: Sequence[float], width: int, *, largest: bool) -> list[float]:
     """The minimum or maximum of the window of `width` that ends at each position (or of what there is)."""
     window: deque[int] = deque()
     found = []
@@ -186,10 +230,8 @@ def _sliding(values: Sequence[float], width: int, *, largest: bool) -> list[floa
     return found
 
 
-def held(ends: Sequence[int], *, times: int) -> list[int]:
+def held(ends: Iterable[int], *, times: int) -> list[int]:
     """Of increasing ends where a level was true, those where it was so `times` in a row."""
-    if times == 1:
-        return list(ends)
     found = []
     streak = 0
     previous = -2
@@ -199,6 +241,20 @@ def held(ends: Sequence[int], *, times: int) -> list[int]:
         if streak >= times:
             found.append(end)
     return found
+
+
+def weakest(strengths: Sequence[float], *, times: int) -> list[float]:
+    """At each position the least of the latest `times` strengths: what was held so often in a row.
+
+    NaN where there are not so many yet, or one of them is NaN.
+    """
+    least = sliding([-math.inf if math.isnan(one) else one for one in strengths], times, largest=False)
+    streak = 0
+    for position, strength in enumerate(strengths):
+        streak = 0 if math.isnan(strength) else streak + 1
+        if streak < times:
+            least[position] = math.nan
+    return least
 
 
 def from_position(ends: Sequence[int], position: int) -> Sequence[int]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice, repeat
 
-from django.db.models import Max
+from django.db.models import Max, Q, QuerySet
 
 from runs.ingest import Column
 from runs.models import MetricChunk, MetricSummary, Run
@@ -61,49 +63,53 @@ def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, re
     Called in the transaction that holds the run's lane lock.
     """
     known = MetricSummary.objects.filter(run=run, source=source, name__in=columns)
-    before = {summary.name: summary for summary in known}
+    summaries = {summary.name: summary for summary in known}
     chunks = []
-    summaries = []
     for name, column in columns.items():
-        summary = before.get(name) or MetricSummary(
-            run=run, source=source, name=name, count=0, finite_count=0
+        summary = summaries.setdefault(
+            name, MetricSummary(run=run, source=source, name=name, count=0, finite_count=0)
         )
-        chunks.append(
-            MetricChunk(
-                run=run,
-                source=source,
-                name=name,
-                seq=seq,
-                first_index=summary.count,
-                finite_before=summary.finite_count,
-                count=len(column.values),
-                nonfinite=sum(not math.isfinite(value) for value in column.values),
-                min_step=min(column.steps),
-                max_step=max(column.steps),
-                received_at=received_at,
-                steps=_pack(column.steps),
-                timestamps=_pack(column.timestamps),
-                values=_pack(column.values),
-            )
-        )
+        chunks.append(_chunk(summary, column, seq=seq, received_at=received_at))
         summary.received_at = received_at
         _extend(summary, column)
-        summaries.append(summary)
     MetricChunk.objects.bulk_create(chunks)
     MetricSummary.objects.bulk_create(
-        summaries,
+        summaries.values(),
         update_conflicts=True,
         unique_fields=["run", "source", "name"],
-        update_fields=[
-            "count",
-            "finite_count",
-            "last_step",
-            "last_finite",
-            "last_nonfinite",
-            "minimum",
-            "maximum",
-            "received_at",
-        ],
+        update_fields=_SUMMARY_STATE,
+    )
+
+
+_SUMMARY_STATE = [
+    "count",
+    "finite_count",
+    "last_step",
+    "last_finite",
+    "last_nonfinite",
+    "minimum",
+    "maximum",
+    "received_at",
+]
+
+
+def _chunk(summary: MetricSummary, column: Column, *, seq: int, received_at: datetime) -> MetricChunk:
+    """The next chunk of a series that stands as its summary says."""
+    return MetricChunk(
+        run_id=summary.run_id,
+        source=summary.source,
+        name=summary.name,
+        seq=seq,
+        first_index=summary.count,
+        finite_before=summary.finite_count,
+        count=len(column.values),
+        nonfinite=sum(not math.isfinite(value) for value in column.values),
+        min_step=min(column.steps),
+        max_step=max(column.steps),
+        received_at=received_at,
+        steps=_pack(column.steps),
+        timestamps=_pack(column.timestamps),
+        values=_pack(column.values),
     )
 
 
@@ -143,12 +149,44 @@ def _of(chunk: MetricChunk) -> Series:
     )
 
 
-def first_nonfinite(run_id: int, *, before: int, source: str = "", name: str = "") -> int | None:
-    """The number of the first batch before `before` in which the metric (or any) was NaN or infinite."""
-    chunks = MetricChunk.objects.filter(run=run_id, nonfinite__gt=0, seq__lt=before)
+def has_nonfinite(run_id: int, *, seq: int) -> bool:
+    """Whether batch `seq` holds a NaN or an infinity, of whatever metric."""
+    return MetricChunk.objects.filter(run=run_id, nonfinite__gt=0, seq=seq).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The values of one metric in one batch."""
+
+    seq: int
+    source: str
+    name: str
+    series: Series
+
+
+def with_nonfinite(
+    run_id: int, *, up_to: int | None = None, source: str = "", name: str = ""
+) -> Iterator[Piece]:
+    """Everything in which a metric was NaN or infinite, up to batch `up_to`, in the order of the batches.
+
+    Of any source and of any metric, where none is named.
+    """
+    chunks = MetricChunk.objects.filter(run=run_id, nonfinite__gt=0)
+    if up_to is not None:
+        chunks = chunks.filter(seq__lte=up_to)
+    if source:
+        chunks = chunks.filter(source=source)
     if name:
-        chunks = chunks.filter(source=source, name=name)
-    return chunks.order_by("seq").values_list("seq", flat=True).first()
+        chunks = chunks.filter(name=name)
+    after = -1
+    for page_size in chain((1, 8), repeat(_TAIL_PAGE)):  # who looks for the first one seldom needs more
+        rest = chunks.filter(seq__gt=after).order_by("seq")
+        page = list(rest.values_list("seq", flat=True).distinct()[:page_size])
+        if not page:
+            return
+        after = page[-1]
+        for chunk in rest.filter(seq__lte=after):
+            yield Piece(chunk.seq, chunk.source, chunk.name, _of(chunk))
 
 
 def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
@@ -156,26 +194,32 @@ def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
     return MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=seq).exists()
 
 
-def tail(run_id: int, source: str, name: str, *, count: int, before: int, finite: bool = True) -> list[float]:
-    """The last `count` values accepted before batch `before`, oldest first, or as many as there are.
+def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> list[float]:
+    """The last `count` finite values accepted before batch `before`, oldest first, or all there are."""
+    pairs = _newest_first(run_id, source, name, before=before, page_size=min(count, _TAIL_PAGE))
+    return [value for value, _moment in islice(pairs, max(count, 0))][::-1]
 
-    Finite ones only, unless `finite` is false.
-    """
-    found: list[float] = []
-    if count <= 0:
-        return found
-    page_size = min(count, _TAIL_PAGE)
+
+def acceptances(run_id: int, source: str, name: str, *, count: int, before: int) -> list[datetime]:
+    """When each of these values was accepted."""
+    pairs = _newest_first(run_id, source, name, before=before, page_size=min(count, _TAIL_PAGE))
+    return [moment for _value, moment in islice(pairs, max(count, 0))][::-1]
+
+
+def _newest_first(
+    run_id: int, source: str, name: str, *, before: int, page_size: int
+) -> Iterator[tuple[float, datetime]]:
+    """The finite values accepted before batch `before`, each with its acceptance, newest first."""
     chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name).order_by("-seq")
     # Page by page, not by a cursor: PostgreSQL would first read the whole series for it.
-    while len(found) < count:
-        page = list(chunks.filter(seq__lt=before).values_list("seq", "values")[:page_size])
-        for _seq, packed in page:
-            newest_first = reversed(_floats(packed))
-            found.extend(filter(math.isfinite, newest_first) if finite else newest_first)
+    while page_size > 0:
+        page = list(chunks.filter(seq__lt=before).values_list("seq", "received_at", "values")[:page_size])
+        for _seq, received_at, packed in page:
+            for value in filter(math.isfinite, reversed(_floats(packed))):
+                yield value, received_at
         if len(page) < page_size:
-            break
+            return
         before = page[-1][0]
-    return found[:count][::-1]
 
 
 def series(
@@ -261,13 +305,12 @@ def latest_finite(
     """The latest finite value of a metric in each of the `limit` newest runs that had one by then.
 
     By run, newest first; `leave_out` is a run that does not count. Read as of the acceptance time `as_of`:
-    what was accepted later is not seen (section 4.3).
+    what was accepted, or deleted, later is not seen (section 4.3).
     """
-    summaries = MetricSummary.objects.filter(
-        source=source, name=name, finite_count__gt=0, run__project=project_id, run__deleted_at__isnull=True
-    )
+    summaries = _of_other_runs(project_id, source, name, leave_out=leave_out).filter(finite_count__gt=0)
+    summaries = summaries.filter(Q(run__deleted_at__isnull=True) | Q(run__deleted_at__gt=as_of))
     found: dict[int, float] = {}
-    for summary in summaries.exclude(run=leave_out).order_by("-run").iterator(chunk_size=100):
+    for summary in summaries.order_by("-run").iterator(chunk_size=100):
         value = summary.last_finite if summary.received_at <= as_of else _finite_as_of(summary, as_of)
         if value is not None:
             found[summary.run_id] = value
@@ -276,12 +319,29 @@ def latest_finite(
     return found
 
 
+def _of_other_runs(project_id: int, source: str, name: str, *, leave_out: int) -> QuerySet[MetricSummary]:
+    summaries = MetricSummary.objects.filter(source=source, name=name, run__project=project_id)
+    return summaries.exclude(run=leave_out)
+
+
 def _finite_as_of(summary: MetricSummary, as_of: datetime) -> float | None:
-    chunks = MetricChunk.objects.filter(
-        run=summary.run_id, source=summary.source, name=summary.name, received_at__lte=as_of
-    )
-    for packed in chunks.order_by("-seq").values_list("values", flat=True).iterator(chunk_size=16):
-        for value in reversed(_floats(packed)):
-            if math.isfinite(value):
-                return value
-    return None
+    """Acceptance times rise with the batches' numbers, so a few looks find where `as_of` lies."""
+    run_id, source, name = summary.run_id, summary.source, summary.name
+    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name)
+
+    def accepted(seq: int) -> datetime:
+        """When the first batch from `seq` on was."""
+        rest = chunks.filter(seq__gte=seq).order_by("seq")
+        return rest.values_list("received_at", flat=True)[0]
+
+    if accepted(0) > as_of:
+        return None
+    last = chunks.order_by("-seq").values_list("seq", flat=True)[0]
+    before = bisect_right(range(last + 1), as_of, key=accepted)
+    return next(iter(tail(run_id, source, name, count=1, before=before)), None)
+
+
+def others_changed(project_id: int, source: str, name: str, *, leave_out: int, since: datetime) -> bool:
+    """Whether another run of the project logged the metric, or was deleted, after `since`."""
+    summaries = _of_other_runs(project_id, source, name, leave_out=leave_out)
+    return summaries.filter(Q(received_at__gt=since) | Q(run__deleted_at__gt=since)).exists()

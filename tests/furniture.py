@@ -7,39 +7,17 @@ from typing import Any
 
 from django.apps import apps
 
-from automations.models import (
-    Attempt,
-    Delivery,
-    Inbox,
-)
+from automations.models import Attempt, Delivery, Inbox
 from automations.services import targets
-from registry.models import (
-    VersionState,
-)
+from registry.models import VersionState
 from registry.services.collections import set_alias, tag_collection
 from registry.services.files import put_file
 from registry.services.versions import commit_version, create_version, link_version
 from runs import clock
-from runs.models import (
-    Project,
-    Run,
-    Team,
-    User,
-)
+from runs.models import Project, Run, Team, User
 from runs.services import people
 from runs.services.projects import create_project
-from tests.cast import (
-    collection,
-    decide,
-    log,
-    new_run,
-    person,
-    registry,
-    rule,
-    secret,
-    sends,
-    webhook,
-)
+from tests.cast import collection, decide, log, new_run, person, registry, rule, secret, sends, webhook
 
 OURS: list[Any] = [
     model for app in ("runs", "registry", "automations") for model in apps.get_app_config(app).get_models()

@@ -16,39 +16,16 @@ from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 
-from automations.models import (
-    Attempt,
-    Automation,
-    Delivery,
-    Execution,
-)
-from registry.models import (
-    ArtifactFile,
-    ArtifactVersion,
-    Collection,
-    Registry,
-    VersionTag,
-)
+from automations.models import Attempt, Automation, Delivery, Execution
+from registry.models import ArtifactFile, ArtifactVersion, Collection, Registry, VersionTag
 from registry.services.collections import set_registry_member, tag_collection
 from registry.services.versions import create_version, link_version
 from runs import clock
-from runs.models import (
-    Project,
-    Role,
-    Run,
-    SweepClock,
-    Team,
-    User,
-)
+from runs.models import Project, Role, Run, SweepClock, Team, User
 from runs.services import people
 from runs.services.runs import crash_silent_runs
 from tests.adminpages import Pages, errors, notes, text
-from tests.cast import (
-    Cast,
-    new_run,
-    person,
-    webhook,
-)
+from tests.cast import Cast, new_run, person, rule, webhook
 from tests.furniture import OURS, furnish, staff, superuser
 
 
@@ -152,27 +129,69 @@ def crowd(team: Any, models: Any, linked: Any, version: Any, automation: Any, *h
 # --- How it fails ---------------------------------------------------------------------------------
 
 
+HUGE = "9" * 30
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "status__exact=nonsense",
         "project__id__exact=nonsense",
-        "project__id__exact=99999999999999999999999",
+        f"project__id__exact={HUGE}",
         "created_at__year=9999",
-        "created_at__year=99999999999",
+        f"created_at__year={HUGE}",
+        "created_at__year=2026&created_at__month=13",
         "p=99999999",
         "o=99.-1.x",
-        "q=%F0%9F%90%A7",
+        "q=%F0%9F%90%A7'\"",
         "deleted=nonsense",
         "_facets=True",
     ],
 )
-def test_a_strange_query_string_is_no_server_error(penguins: Cast, query: str) -> None:
+def test_a_strange_query_string_shows_the_list(penguins: Cast, query: str) -> None:
     new_run(penguins.project)
     pages = Pages(superuser(penguins.ada))
     answer = pages.client.get(f"{pages.list_url(Run)}?{query}", follow=True)
     assert answer.status_code == 200
     assert "cl" in answer.context
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("runs/run/nonsense/change/", 302),
+        (f"runs/run/{HUGE}/change/", 302),
+        (f"runs/run/{HUGE}/history/", 302),
+        (f"runs/run/{HUGE}/delete/", 302),
+        ("runs/run/?_to_field=status", 400),
+        ("runs/run/?nonsense=1", 400),
+        ("automations/automation/add/?project=nonsense", 200),
+        (f"automations/automation/add/?collection={HUGE}", 200),
+        ("automations/automation/add/?muted_until=soon&mode=x&period=y&config={{{&scope_type=z", 200),
+        ("autocomplete/?app_label=runs&model_name=project&field_name=team&page=99", 404),
+        ("autocomplete/?app_label=runs&model_name=project&field_name=name", 403),
+    ],
+)
+def test_a_strange_address_is_no_server_error(penguins: Cast, address: str, status: int) -> None:
+    pages = Pages(superuser(penguins.ada))
+    assert pages.client.get(reverse("admin:index") + address).status_code == status
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"actions-TOTAL_FORMS": "x", "actions-INITIAL_FORMS": "0"},
+        {"actions-TOTAL_FORMS": HUGE, "actions-INITIAL_FORMS": "0"},
+        {"actions-TOTAL_FORMS": "3", "actions-INITIAL_FORMS": "2", "actions-0-id": HUGE, "actions-1-id": "x"},
+    ],
+)
+def test_a_form_that_was_tampered_with_is_refused(penguins: Cast, data: dict[str, str]) -> None:
+    pages = Pages(superuser(penguins.ada))
+    made = rule(penguins.project, "run_status", {"statuses": ["failed"]})
+    for url in (pages.add_url(Automation), pages.change_url(made)):
+        assert errors(pages.client.post(url, data))
+    assert Automation.objects.get().actions.count() == 1
 
 
 def test_a_choice_that_is_no_id_is_a_form_error(penguins: Cast) -> None:

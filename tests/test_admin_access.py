@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 from django.db.models import Model
 
-from automations.models import (
-    Automation,
-    Inbox,
-    Integration,
-    Secret,
-)
+from automations.models import Automation, Inbox, Integration, Secret
 from registry.models import (
     Alias,
     ArtifactVersion,
@@ -23,26 +18,11 @@ from registry.models import (
     VersionTag,
 )
 from registry.services.collections import set_registry_member
-from runs.models import (
-    ApiKey,
-    Project,
-    Role,
-    Run,
-    Team,
-    User,
-)
+from runs.models import ApiKey, Project, Role, Run, Team, User
 from runs.services import people
 from runs.services.projects import create_project
 from tests.adminpages import Pages, errors, notes, text
-from tests.cast import (
-    Cast,
-    new_run,
-    person,
-    rule,
-    secret,
-    sends,
-    webhook,
-)
+from tests.cast import Cast, new_run, person, rule, secret, sends, webhook
 from tests.furniture import OURS, furnish, staff, superuser
 
 # --- Who sees what --------------------------------------------------------------------------------

@@ -34,8 +34,6 @@ from runs.rest.fields import StrictSerializer, StringField, VisibleField
 class ScopeField(serializers.Field):
     """`{"type": "project", "id": 3}`."""
 
-    default_error_messages = {"form": 'This must look like {"type": "project", "id": 3}.'}
-
     def get_attribute(self, instance: Automation) -> Automation:
         return instance
 
@@ -44,12 +42,12 @@ class ScopeField(serializers.Field):
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, dict) or set(data) != {"type", "id"}:
-            self.fail("form")
+            raise ValidationError(_('This must look like {"type": "project", "id": 3}.'))
         if data["type"] not in ScopeType.values:
             raise ValidationError(_("“%s” is no scope type.") % str(data["type"])[:80])
         pk = data["id"]
         if isinstance(pk, bool) or not isinstance(pk, int) or not 0 <= pk < 2**63:
-            self.fail("form")
+            raise ValidationError(_('This must look like {"type": "project", "id": 3}.'))
         scope_type = ScopeType(data["type"])
         found = access.visible_scopes(self.context["request"].user, scope_type).filter(pk=pk).first()
         if found is None:
@@ -107,6 +105,9 @@ class ActionSerializer(StrictSerializer):
     def to_internal_value(self, data: Any) -> ActionDraft:
         if not isinstance(data, dict):
             raise ValidationError(_("An action is an object."))
+        if "type" not in data:
+            # Asked here, because a change of the rule may leave things out and an action may not.
+            raise ValidationError({"type": [_("This field is required.")]})
         known = {name: data[name] for name in ("type", "integration") if name in data}
         base = super().to_internal_value(known)
         if integration := base.get("integration"):

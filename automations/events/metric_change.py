@@ -17,7 +17,7 @@ from automations.events.metrics import (
     shown,
 )
 from automations.verdicts import Reason
-from automations.windows import ROUNDOFF, Signal, Track
+from automations.windows import Signal, Track
 
 
 class ChangeForm(MetricForm):
@@ -42,7 +42,7 @@ class ChangeForm(MetricForm):
 
 
 @EVENTS.register
-class RunMetricChange(MetricEventType):
+class RunMetricChange(MetricEventType[MetricFacts]):
     """The latest values compared with the ones just before them (R30–R35).
 
     Both windows slide on every value and do not overlap. Absolute: current − prior; relative:
@@ -78,27 +78,11 @@ class RunMetricChange(MetricEventType):
         width, start = self._widths(config)[0], self.reach(config) - 1
         current = track.aggregates(config["aggregation"], window=config["window"])
         prior = track.aggregates(config["aggregation"], window=config["prior_window"])
-        estimate = _absolute if config["change_type"] == "absolute" else _relative
-        ends = range(start, len(track.values))
-        pairs = [
-            estimate(
-                current.numbers[end],
-                prior.numbers[end - width],
-                error=current.errors[end],
-                prior_error=prior.errors[end - width],
-            )
-            for end in ends
-        ]
-        padding = [math.nan] * min(start, len(track.values))
-        numbers = padding + [number for number, _error in pairs]
-        errors = [0.0] * len(padding) + [error for _number, error in pairs]
-        return Signal.of(numbers, errors, start=start)
-
-    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
-        current, prior = self._pair(config, facts, end)
-        if config["change_type"] == "absolute":
-            return current - prior
-        return (current - prior) / abs(prior) if prior != 0 else math.nan
+        change = _absolute if config["change_type"] == "absolute" else _relative
+        # Up to `start` one of the two windows is not full, and its aggregate NaN.
+        numbers = [math.nan] * min(width, len(track.values))
+        numbers += map(change, current[width:], prior)
+        return Signal.of(numbers, start=start)
 
     def met(self, config: Config, number: float) -> bool:
         return self.strength(config, number) >= float(config["threshold"])
@@ -113,26 +97,18 @@ class RunMetricChange(MetricEventType):
             return abs(number)
         return number if config["direction"] == "increase" else -number
 
-    def _pair(self, config: Config, facts: MetricFacts, end: int) -> tuple[float, float]:
-        exact, aggregation = facts.track.exact, config["aggregation"]
-        width = self._widths(config)[0]
-        return (
-            exact(aggregation, window=config["window"], end=end),
-            exact(aggregation, window=config["prior_window"], end=end - width),
-        )
-
     def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
-        current, prior = self._pair(config, facts, end)
         width, prior_width = self._widths(config)
+        aggregates, aggregation = facts.track.aggregates, config["aggregation"]
         return Reason(
             f"change_{config['change_type']}",
             {
                 "value": self.exact(config, facts, end),
-                "current": current,
-                "prior": prior,
+                "current": aggregates(aggregation, window=config["window"])[end],
+                "prior": aggregates(aggregation, window=config["prior_window"])[end - width],
                 "threshold": config["threshold"],
                 "direction": config["direction"],
-                "window": shown(facts.track.values[end - width + 1 : end + 1]),
+                "window": shown(facts.track.window(end, width)),
                 "count": width,
                 "prior_count": prior_width,
             },
@@ -146,15 +122,9 @@ class RunMetricChange(MetricEventType):
         return f"{seen} vs {prior}: {sign}{config['threshold']:.12g}{unit}"
 
 
-def _absolute(current: float, prior: float, *, error: float, prior_error: float) -> tuple[float, float]:
-    """The estimated change and how far it can be off."""
-    change = current - prior
-    return change, error + prior_error + 4 * ROUNDOFF * abs(change)
+def _absolute(current: float, prior: float) -> float:
+    return current - prior
 
 
-def _relative(current: float, prior: float, *, error: float, prior_error: float) -> tuple[float, float]:
-    size = abs(prior) - prior_error
-    if not size > prior_error:  # too close to zero to divide by: only the exact numbers can tell
-        return math.nan, math.inf
-    change = (current - prior) / abs(prior)
-    return change, 2 * (error + (1 + abs(change)) * prior_error) / size + 8 * ROUNDOFF * abs(change)
+def _relative(current: float, prior: float) -> float:
+    return (current - prior) / abs(prior) if prior != 0 else math.nan

@@ -1,22 +1,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from automations import windows
 from automations.batches import BatchView
 from automations.events.base import EVENTS, Config
-from automations.events.metrics import MetricEventType, MetricForm, is_resolved, metric_name
+from automations.events.metrics import MetricEventType, MetricForm, is_resolved, metric_name, wanted_source
 from automations.events.runs import RunEventType, RunFacts
 from automations.verdicts import Reason, Verdict
 from runs import metrics
-from runs.metrics import Series
-from runs.models import MetricBatch, RunStatus
+from runs.metrics import Piece
+from runs.models import MetricBatch
 from runs.models.metrics import spelled
 from runs.names import NAME_LENGTH, validate_metric_name
 
@@ -33,20 +32,49 @@ class NonfiniteForm(MetricForm):
 
 
 @dataclass(frozen=True, slots=True)
-class NonfiniteFacts(RunFacts):
-    """The first value of a batch, if any, that makes a run diverge by this rule.
+class Divergence:
+    """The first value of a run that makes it diverge by a rule: its place in its metric's piece."""
 
-    `position` is its place in the series of `metric` in the batch; `first_seq` the earlier batch in which
-    the rule's condition held already.
+    piece: Piece
+    position: int
+
+    @property
+    def order(self) -> tuple[float, int, str]:
+        """Of several metrics in one call, the one that was logged first."""
+        series = self.piece.series
+        return series.timestamps[self.position], series.steps[self.position], self.piece.name
+
+
+def first_divergence(pieces: Iterable[Piece], *, warmup: int, hold: int) -> Divergence | None:
+    """Where a series was NaN or infinite `hold` times in a row for the first time. Pure.
+
+    `pieces`: all that hold such values, in the order of their batches. Logged values are counted here,
+    finite or not: `warmup` of each series are ignored.
     """
+    streaks: dict[tuple[str, str], tuple[int, int]] = {}  # by series: where it went on to, and the streak
+    found: list[Divergence] = []
+    for piece in pieces:
+        if found and piece.seq != found[0].piece.seq:
+            break
+        index, streak = streaks.get((piece.source, piece.name), (-1, 0))
+        if index != piece.series.first_index:
+            streak = 0  # what lies between was finite
+        index = piece.series.first_index
+        for position, value in enumerate(piece.series.values):
+            streak = 0 if math.isfinite(value) or index + position < warmup else streak + 1
+            if streak == hold:
+                found.append(Divergence(piece, position))
+                break
+        streaks[piece.source, piece.name] = (index + len(piece.series.values), streak)
+    return min(found, key=lambda one: one.order, default=None)
 
-    run_status: str
-    metric: str
-    position: int | None
-    steps: Sequence[int]
-    timestamps: Sequence[float]
-    values: Sequence[float]
-    seen_before: bool
+
+@dataclass(frozen=True, slots=True)
+class NonfiniteFacts(RunFacts):
+    """`seq` is the batch's number; `first` the run's first divergence up to it, if there is any in it."""
+
+    seq: int
+    first: Divergence | None
     resolved: bool
 
 
@@ -55,7 +83,8 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
     """The first NaN or ±Infinity of a metric in a run, or of any metric when none is named (section 4.4).
 
     `warmup` ignores the first values of a series, `hold` asks for so many in a row; both count all logged
-    values here, finite or not.
+    values here, finite or not. A value from before the rule was armed, or of a run while it was killed, is
+    the first all the same.
     """
 
     key = "run_metric_nonfinite"
@@ -67,105 +96,83 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
         **MetricEventType.sentences,
         "nonfinite": _("%(metric)s is %(value)s at step %(step)s"),
         "all_finite": _("every new value is a finite number"),
-        "seen_before": _("it was NaN or infinite before; only the first time counts"),
+        "seen_before": _(
+            "%(metric)s was %(value)s at step %(step)s already; only the first time in a run counts"
+        ),
     }
 
     def routing_key(self, config: Config) -> str:
         return metric_name(config)
 
     def gather(self, change: BatchView, config: Config) -> NonfiniteFacts:
-        name = self.routing_key(config)
-        hits = {
-            metric: hit
-            for metric in ([name] if name else change.series)
-            if (hit := _first_hit(change, config, metric)) is not None
-        }
-        # Of several metrics that diverge in one batch, the one that was logged first.
-        metric = min(hits, key=lambda m: (change.series[m].timestamps[hits[m]], m), default=name)
-        series = change.series.get(metric, _EMPTY)
+        name, batch = self.routing_key(config), change.batch
         return NonfiniteFacts(
-            run_name=change.batch.run_name,
-            run_user=change.batch.run_user,
-            run_status=change.batch.run_status,
-            metric=metric,
-            position=hits.get(metric),
-            steps=series.steps,
-            timestamps=series.timestamps,
-            values=series.values,
-            seen_before=bool(hits) and _seen_before(change, config, name),
-            resolved=not metric or is_resolved(config, change, metric),
+            run_name=batch.run_name,
+            run_user=batch.run_user,
+            run_status=batch.run_status,
+            seq=batch.seq,
+            first=self.first(config, batch, up_to=batch.seq) if _diverges(change, name) else None,
+            resolved=is_resolved(config, change, name),
         )
+
+    def first(self, config: Config, batch: MetricBatch, *, up_to: int | None = None) -> Divergence | None:
+        """The run's first divergence, in the source of the batch where a metric is named."""
+        name = self.routing_key(config)
+        source = batch.source if name else wanted_source(config)
+        pieces = metrics.with_nonfinite(
+            batch.run_id, up_to=up_to, source="" if source == "auto" else source, name=name
+        )
+        return first_divergence(pieces, warmup=config["warmup"], hold=config["hold"])
 
     def decide_run(self, config: Config, facts: NonfiniteFacts) -> Verdict:
-        if facts.run_status == RunStatus.KILLED:
-            return Verdict.no("killed")
         if not facts.resolved:
-            return Verdict.no("other_source", metric=config["metric"])
-        if facts.position is None:
+            return Verdict.no("other_source", metric=config["metric"] or "*")
+        if facts.first is None:
             return Verdict.no("all_finite")
-        if facts.seen_before:
-            return Verdict.no("seen_before")
-        return Verdict(hits=[facts.position])
+        if facts.first.piece.seq != facts.seq:
+            return Verdict.no("seen_before", **self.describe(config, facts, 0).data)
+        return Verdict(hits=[facts.first.position])
 
     def describe(self, config: Config, facts: NonfiniteFacts, hit: int) -> Reason:
-        return Reason(
-            "nonfinite",
-            {
-                "metric": facts.metric,
-                "value": spelled(facts.values[hit]),
-                "step": facts.steps[hit],
-                "timestamp": facts.timestamps[hit],
-                "window": [spelled(value) for value in facts.values[max(0, hit - 4) : hit + 1]],
-                "count": 1,
-            },
-        )
+        assert facts.first is not None
+        return describe(facts.first)
 
     def event_data(self, config: Config, facts: NonfiniteFacts, hit: int) -> dict[str, Any]:
         described = self.describe(config, facts, hit).data
         return {
-            "metric_name": facts.metric,
+            "metric_name": described["metric"],
             "metric_value": described["value"],
             "metric_values": described["window"],
-            "metric_filter": f"{facts.metric} is NaN or infinite",
-            "step": facts.steps[hit],
+            "metric_filter": f"{described['metric']} is NaN or infinite",
+            "step": described["step"],
         }
 
     def dedup_key(self, change: Any, hit: int) -> str:
         return f"metric:{change.run.pk}:{change.seq}:{hit}"
 
 
-_EMPTY = Series((), (), ())
+def describe(first: Divergence) -> Reason:
+    """The value, and up to four before it in the same call."""
+    series, hit = first.piece.series, first.position
+    return Reason(
+        "nonfinite",
+        {
+            "metric": first.piece.name,
+            "value": spelled(series.values[hit]),
+            "step": series.steps[hit],
+            "timestamp": series.timestamps[hit],
+            "window": _spelled(series.values[max(0, hit - 4) : hit + 1]),
+            "count": 1,
+        },
+    )
 
 
-def _first_hit(view: BatchView, config: Config, metric: str) -> int | None:
-    """Where in the batch the metric has been non-finite `hold` times in a row for the first time."""
-    series = view.series[metric]
-    if all(map(math.isfinite, series.values)):
-        return None
-    lead = _values_before(view, metric, count=config["hold"] - 1)
-    values = [*lead, *series.values]
-    starts_at = series.first_index - len(lead)
-    bad = [
-        i for i, value in enumerate(values) if not math.isfinite(value) and starts_at + i >= config["warmup"]
-    ]
-    ends = windows.from_position(windows.held(bad, times=config["hold"]), len(lead))
-    return ends[0] - len(lead) if ends else None
+def _spelled(values: Sequence[float]) -> list[float | str]:
+    return [spelled(value) for value in values]
 
 
-def _values_before(view: BatchView, metric: str, *, count: int) -> list[float]:
-    batch = view.batch
-    return metrics.tail(batch.run_id, batch.source, metric, count=count, before=batch.seq, finite=False)
-
-
-def _seen_before(view: BatchView, config: Config, name: str) -> bool:
-    """Whether the condition held in an earlier batch of the run already."""
-    batch = view.batch
-    first = metrics.first_nonfinite(batch.run_id, before=batch.seq, source=batch.source, name=name)
-    if first is None or (config["hold"] == 1 and config["warmup"] == 0):
-        return first is not None
-    earlier = MetricBatch.objects.filter(run=batch.run_id, source=batch.source, seq__lt=batch.seq)
-    for one in earlier.filter(seq__gte=first).order_by("seq").iterator(chunk_size=100):
-        past = BatchView(one, [name] if name else one.names)
-        if any(_first_hit(past, config, metric) is not None for metric in past.series):
-            return True
-    return False
+def _diverges(view: BatchView, name: str) -> bool:
+    """Whether the batch holds anything that the rule could fire on: asked first, because it seldom does."""
+    if not name:
+        return view.has_nonfinite
+    return len(view.positions(name)) < len(view.series[name].values)

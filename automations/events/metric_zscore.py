@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from automations.batches import BatchView
+from automations.batches import Baseline, BatchView
 from automations.events.base import EVENTS, Config
 from automations.events.metrics import WINDOW_MAX, MetricEventType, MetricFacts, MetricForm, shown
 from automations.verdicts import Reason, Verdict
-from automations.windows import Moments, Signal
+from automations.windows import Moments, Signal, Track
 
 # With fewer other runs than this (or than the window) there is no baseline.
 MIN_RUNS = 10
@@ -47,15 +47,29 @@ class ZScoreForm(MetricForm):
 
 
 @dataclass(frozen=True, slots=True)
-class ZScoreFacts(MetricFacts):
-    """`baseline`: the latest finite value of each other run that counts, by run (not for `values`)."""
+class Compared:
+    """What the ends from `start` on are compared with: the latest finite value of each run that counts.
 
-    baseline: dict[int, float]
+    `moments` is None where there are too few.
+    """
+
+    start: int
+    baseline: Baseline
     moments: Moments | None
 
 
+@dataclass(frozen=True, slots=True)
+class ZScoreFacts(MetricFacts):
+    """`compared`: in order, the batch's own last; empty where the run's own values are the baseline."""
+
+    compared: Sequence[Compared]
+
+    def compared_at(self, end: int) -> Compared:
+        return self.compared[bisect_right(self.compared, end, key=lambda one: one.start) - 1]
+
+
 @EVENTS.register
-class RunMetricZScore(MetricEventType):
+class RunMetricZScore(MetricEventType[ZScoreFacts]):
     """A new value stands out from other runs, or from the run's own past (R37–R44).
 
     Inclusive. `runs`: the newest other runs with a finite value, each counted with its latest one as of
@@ -65,6 +79,7 @@ class RunMetricZScore(MetricEventType):
     key = "run_metric_zscore"
     label = _("Run metrics z-score threshold met")
     config_form = ZScoreForm
+    facts_class = ZScoreFacts
     sentences = {
         **MetricEventType.sentences,
         "zscore_runs": _(
@@ -82,44 +97,54 @@ class RunMetricZScore(MetricEventType):
     def reach(self, config: Config) -> int:
         return int(config["window"]) + 1 if config["baseline"] == "values" else 1
 
-    def gather(self, change: BatchView, config: Config) -> ZScoreFacts:
-        facts = super().gather(change, config)
-        baseline = {}
+    def more(self, change: BatchView, config: Config, track: Track) -> dict[str, Any]:
+        if config["baseline"] == "values":
+            return {"compared": ()}
+        window, name = config["window"], self.routing_key(config)
+        need = min(window, MIN_RUNS)
+        return {
+            "compared": [
+                Compared(end, found, Moments.of(list(found.values())) if len(found) >= need else None)
+                for end, found in change.baselines(name, track, window=window, hold=config["hold"])
+            ]
+        }
+
+    def decide_run(self, config: Config, facts: ZScoreFacts) -> Verdict:
+        verdict = super().decide_run(config, facts)
+        if verdict.reason and verdict.reason.code == "condition_not_met" and facts.compared:
+            return self._without_baseline(config, facts.compared[-1]) or verdict
+        return verdict
+
+    def _without_baseline(self, config: Config, compared: Compared) -> Verdict | None:
+        """Why the values could not be compared with other runs at all, if so."""
+        have, need = len(compared.baseline), min(config["window"], MIN_RUNS)
+        if compared.moments is None:
+            return Verdict.no("too_few_runs", have=have, need=need, metric=config["metric"])
+        return Verdict.no("no_deviation") if compared.moments.deviation == 0 else None
+
+    def signal(self, config: Config, facts: ZScoreFacts) -> Signal:
+        track, window = facts.track, config["window"]
+        if config["baseline"] == "values":
+            return track.scores(window)
+        return track.remember(("runs", window, config["hold"]), lambda: self._against_runs(facts))
+
+    def _against_runs(self, facts: ZScoreFacts) -> Signal:
+        values = facts.track.values
+        numbers = [math.nan] * len(values)
+        ends = [*(one.start for one in facts.compared), len(values)]
+        for one, stop in zip(facts.compared, ends[1:], strict=True):
+            if one.moments is not None:
+                numbers[one.start : stop] = map(one.moments.score, values[one.start : stop])
+        return Signal.of(numbers, start=ends[0])
+
+    def exact(self, config: Config, facts: ZScoreFacts, end: int) -> float:
+        moments = self._moments(config, facts, end)
+        return moments.score(facts.track.values[end]) if moments else math.nan
+
+    def _moments(self, config: Config, facts: ZScoreFacts, end: int) -> Moments | None:
         if config["baseline"] == "runs":
-            baseline = change.baseline(self.routing_key(config), window=config["window"])
-        moments = Moments.of(list(baseline.values())) if baseline else None
-        inherited = {name: getattr(facts, name) for name in _INHERITED}
-        return ZScoreFacts(**inherited, baseline=baseline, moments=moments)
-
-    def decide_run(self, config: Config, facts: MetricFacts) -> Verdict:
-        if config["baseline"] == "runs" and isinstance(facts, ZScoreFacts):
-            need = min(config["window"], MIN_RUNS)
-            if len(facts.baseline) < need:
-                return Verdict.no(
-                    "too_few_runs", have=len(facts.baseline), need=need, metric=config["metric"]
-                )
-            if facts.moments is not None and facts.moments.deviation == 0:
-                return Verdict.no("no_deviation")
-        return super().decide_run(config, facts)
-
-    def signal(self, config: Config, facts: MetricFacts) -> Signal:
-        key = ("zscore", config["baseline"], config["window"])
-        return facts.track.remember(key, lambda: self._signal(config, facts))
-
-    def _signal(self, config: Config, facts: MetricFacts) -> Signal:
-        start, count = self.reach(config) - 1, len(facts.track.values)
-        # Of the lead only what a streak may need is scored: it was decided with its own batch.
-        start = min(max(start, facts.track.new - config["hold"] + 1), count)
-        numbers = [math.nan] * start + [self.exact(config, facts, end) for end in range(start, count)]
-        return Signal.of(numbers, [0.0] * count, start=start)
-
-    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
-        return self._moments(config, facts, end).score(facts.track.values[end])
-
-    def _moments(self, config: Config, facts: MetricFacts, end: int) -> Moments:
-        if isinstance(facts, ZScoreFacts) and facts.moments is not None:
-            return facts.moments
-        return facts.track.moments(config["window"], end=end)
+            return facts.compared_at(end).moments
+        return Moments.of(facts.track.window(end - 1, config["window"]))
 
     def met(self, config: Config, number: float) -> bool:
         return self.strength(config, number) >= float(config["threshold"])
@@ -134,18 +159,18 @@ class RunMetricZScore(MetricEventType):
             return abs(number)
         return number if config["direction"] == "above" else -number
 
-    def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
-        values, window = facts.track.values, config["window"]
-        compared = list(values[end - window : end])
+    def account(self, config: Config, facts: ZScoreFacts, end: int) -> Reason:
         runs: list[int] = []
-        if config["baseline"] == "runs" and isinstance(facts, ZScoreFacts):
-            compared, runs = list(facts.baseline.values()), list(facts.baseline)
-        moments = self._moments(config, facts, end)
+        compared = facts.track.window(end - 1, config["window"])
+        if config["baseline"] == "runs":
+            baseline = facts.compared_at(end).baseline
+            runs, compared = list(baseline), list(baseline.values())
+        moments, sample = Moments.of(compared), facts.track.values[end]
         return Reason(
             f"zscore_{config['baseline']}",
             {
-                "value": moments.score(values[end]),
-                "sample": values[end],
+                "value": moments.score(sample),
+                "sample": sample,
                 "mean": moments.mean,
                 "deviation": moments.deviation,
                 "threshold": config["threshold"],
@@ -162,5 +187,3 @@ class RunMetricZScore(MetricEventType):
             f"z({config['metric']}, {config['window']} {config['baseline']}) {sign}{config['threshold']:.12g}"
         )
 
-
-_INHERITED = tuple(MetricFacts.__dataclass_fields__)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -15,7 +15,8 @@ from automations.events.base import EVENTS, Config
 from automations.events.runs import RunEventType, RunFacts, RunFilterForm
 from automations.verdicts import Reason, Verdict
 from automations.windows import Signal, Track
-from runs.models import MetricBatch, RunStatus, Source
+from runs.models import MetricBatch, Source
+from runs.models.metrics import spelled
 from runs.names import NAME_LENGTH, validate_metric_name
 
 WINDOW_MAX = 10_000
@@ -61,7 +62,6 @@ class MetricFacts(RunFacts):
     source's (R21).
     """
 
-    run_status: str
     steps: Sequence[int]
     timestamps: Sequence[float]
     values: Sequence[float]
@@ -70,15 +70,20 @@ class MetricFacts(RunFacts):
     resolved: bool
 
 
-class MetricEventType(RunEventType[MetricFacts]):
+M = TypeVar("M", bound=MetricFacts)
+
+
+class MetricEventType(RunEventType[M], Generic[M]):
     """Base of the rules over windows: evaluated on every newly logged value, in order (section 4).
 
     What a rule compares is one number per value, its signal. A subclass says how many values one number
-    takes (`reach`), what the numbers are (`signal`, estimated; `exact`), which of them meet the condition
-    (`met`), and how to explain one (`account`).
+    takes (`reach`), what the numbers are (`signal`), which of them meet the condition (`met`), and how to
+    explain one (`account`).
     """
 
     source = MetricBatch
+    # What `decide` reads; fields beside the common ones come from `more`.
+    facts_class: ClassVar[type[MetricFacts]] = MetricFacts
     variables = (
         *RunEventType.variables,
         "metric_name",
@@ -99,31 +104,32 @@ class MetricEventType(RunEventType[MetricFacts]):
         """Values that one evaluation looks at, the new one included."""
         raise NotImplementedError
 
-    def signal(self, config: Config, facts: MetricFacts) -> Signal:
-        """The numbers that are compared, one for every end."""
+    def signal(self, config: Config, facts: M) -> Signal:
+        """The numbers that are compared, one for every end; shared by the rules that compare the same."""
         raise NotImplementedError
 
-    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
+    def exact(self, config: Config, facts: M, end: int) -> float:
         """One of them, exactly as the semantics write it; NaN where nothing is evaluated."""
-        raise NotImplementedError
+        return self.signal(config, facts).numbers[end]
 
     def met(self, config: Config, number: float) -> bool:
-        """Whether a number meets the condition."""
+        """Whether a number meets the condition; NaN never does."""
         raise NotImplementedError
 
     def borders(self, config: Config) -> tuple[float, ...]:
-        """The numbers at which `met` changes: near them an estimate is not enough."""
+        """The numbers at which `met` changes."""
         raise NotImplementedError
 
     def strength(self, config: Config, number: float) -> float:
         """The greater, the nearer to firing; NaN stays NaN."""
         raise NotImplementedError
 
-    def would_fire(self, config: Config, strength: float) -> str:
-        """The thresholds with which this strength would have sufficed, or "" where none can be named."""
+    def would_fire(self, config: Config, number: float) -> str:
+        """The thresholds with which this number would have met the condition, "" where none can be named."""
+        strength = self.strength(config, number)
         return f"threshold ≤ {strength!r}" if strength > 0 else ""
 
-    def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
+    def account(self, config: Config, facts: M, end: int) -> Reason:
         """The numbers of one hit; `value`, `window` and `count` among them."""
         raise NotImplementedError
 
@@ -131,36 +137,29 @@ class MetricEventType(RunEventType[MetricFacts]):
         """The condition in a few characters, the same in every language."""
         raise NotImplementedError
 
-    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
+    def true_ends(self, config: Config, facts: M, first: int) -> list[int]:
         """The ends from `first` on, in order, at which the condition holds."""
         signal, borders = self.signal(config, facts), self.borders(config)
-        span = (signal.low, signal.high)
-        if not any(map(partial(self.met, config), span)) and not any(
-            signal.low <= border <= signal.high for border in borders
-        ):
+        extremes = (signal.low, signal.high)
+        if not signal.may_cross(borders) and not any(self.met(config, number) for number in extremes):
             return []  # all numbers lie on one side of every border, and not on the side that is met
+        numbers = signal.numbers
         return [
             end
-            for end in range(first, len(facts.track.values))
-            if self.met(config, self._certain(config, facts, end, signal=signal, borders=borders))
+            for end in range(first, len(numbers))
+            if self.met(
+                config, numbers[end] if signal.is_sure(end, borders) else self.exact(config, facts, end)
+            )
         ]
-
-    def _certain(  # the estimate where it is sure on which side of the borders it lies
-        self, config: Config, facts: MetricFacts, end: int, *, signal: Signal, borders: tuple[float, ...]
-    ) -> float:
-        number, error = signal.numbers[end], signal.errors[end]
-        for border in borders:
-            if not abs(number - border) > error:
-                return self.exact(config, facts, end)
-        return number
 
     def routing_key(self, config: Config) -> str:
         return metric_name(config)
 
-    def gather(self, change: BatchView, config: Config) -> MetricFacts:
+    def gather(self, change: BatchView, config: Config) -> M:
         name = self.routing_key(config)
         series = change.series[name]
-        return MetricFacts(
+        track = change.track(name, lead=self.reach(config) + config["hold"] - 2)
+        facts = self.facts_class(
             run_name=change.batch.run_name,
             run_user=change.batch.run_user,
             run_status=change.batch.run_status,
@@ -168,13 +167,17 @@ class MetricEventType(RunEventType[MetricFacts]):
             timestamps=series.timestamps,
             values=series.values,
             positions=change.positions(name),
-            track=change.track(name, lead=self.reach(config) + config["hold"] - 2),
+            track=track,
             resolved=is_resolved(config, change, name),
+            **self.more(change, config, track),
         )
+        return cast(M, facts)
 
-    def decide_run(self, config: Config, facts: MetricFacts) -> Verdict:
-        if facts.run_status == RunStatus.KILLED:
-            return Verdict.no("killed")
+    def more(self, change: BatchView, config: Config, track: Track) -> dict[str, Any]:
+        """What the type's own facts hold beside the common ones."""
+        return {}
+
+    def decide_run(self, config: Config, facts: M) -> Verdict:
         if not facts.resolved:
             return Verdict.no("other_source", metric=config["metric"])
         if not facts.positions:
@@ -188,8 +191,8 @@ class MetricEventType(RunEventType[MetricFacts]):
         hits = [facts.positions[end - track.new] for end in windows.from_position(ends, track.new)]
         return Verdict(hits=hits, reason=None if hits else Reason("condition_not_met"))
 
-    def describe(self, config: Config, facts: MetricFacts, hit: int) -> Reason:
-        end = facts.track.new + facts.positions.index(hit)
+    def describe(self, config: Config, facts: M, hit: int) -> Reason:
+        end = facts.track.new + bisect_left(facts.positions, hit)
         reason = self.account(config, facts, end)
         common = {
             "metric": config["metric"],
@@ -197,9 +200,10 @@ class MetricEventType(RunEventType[MetricFacts]):
             "timestamp": facts.timestamps[hit],
             "nonfinite": len(facts.values) - len(facts.positions),
         }
-        return Reason(reason.code, {**common, **reason.data})
+        # A change between the largest doubles can be infinite, and JSON has no such number.
+        return Reason(reason.code, {name: _spelled(value) for name, value in (common | reason.data).items()})
 
-    def event_data(self, config: Config, facts: MetricFacts, hit: int) -> dict[str, Any]:
+    def event_data(self, config: Config, facts: M, hit: int) -> dict[str, Any]:
         described = self.describe(config, facts, hit).data
         return {
             "metric_name": config["metric"],
@@ -213,22 +217,31 @@ class MetricEventType(RunEventType[MetricFacts]):
         return f"metric:{change.run.pk}:{change.seq}:{hit}"
 
 
+def _spelled(value: Any) -> Any:
+    return spelled(value) if isinstance(value, float) else value
+
+
 def metric_name(config: Config) -> str:
     """The metric's name as it is logged: `system.cpu` is the system metric `cpu` (R21)."""
     return str(config["metric"] or "").removeprefix(SYSTEM_PREFIX)
 
 
-def is_resolved(config: Config, view: BatchView, name: str) -> bool:
-    """Whether values of this source are the ones the rule watches (R21).
-
-    `system.<name>` is always the system one; `auto` is the history metric where the run had logged one
-    when the batch was accepted, and else the system metric.
-    """
+def wanted_source(config: Config) -> str:
+    """`auto`, `history` or `system`; `system.<name>` is always the system metric (R21)."""
     is_system = (config["metric"] or "").startswith(SYSTEM_PREFIX)
-    wanted = Source.SYSTEM if is_system else config["source"]
+    return Source.SYSTEM.value if is_system else str(config["source"])
+
+
+def is_resolved(config: Config, view: BatchView, name: str) -> bool:
+    """Whether values of the batch's source are the ones the rule watches (R21).
+
+    `auto` is the history metric where the run had logged one when the batch was accepted, and else the
+    system metric; without a name it is both.
+    """
+    wanted = wanted_source(config)
     if wanted != "auto":
-        return bool(wanted == view.batch.source)
-    return view.batch.source == Source.HISTORY or not view.is_history_metric(name)
+        return wanted == view.batch.source
+    return view.batch.source == Source.HISTORY or not name or not view.is_history_metric(name)
 
 
 def shown(window: Sequence[float]) -> list[float]:
@@ -260,7 +273,7 @@ class ThresholdForm(MetricForm):
 
 
 @EVENTS.register
-class RunMetricThreshold(MetricEventType):
+class RunMetricThreshold(MetricEventType[MetricFacts]):
     """The latest values, aggregated, compared with a number (R26–R29)."""
 
     key = "run_metric_threshold"
@@ -287,13 +300,15 @@ class RunMetricThreshold(MetricEventType):
         return windows.size(config["aggregation"], config["window"])
 
     def signal(self, config: Config, facts: MetricFacts) -> Signal:
-        return facts.track.aggregates(config["aggregation"], window=config["window"])
+        aggregation, window, reach = config["aggregation"], config["window"], self.reach(config)
 
-    def exact(self, config: Config, facts: MetricFacts, end: int) -> float:
-        return facts.track.exact(config["aggregation"], window=config["window"], end=end)
+        def make() -> Signal:
+            return Signal.of(facts.track.aggregates(aggregation, window=window), start=reach - 1)
+
+        return facts.track.remember(("threshold", aggregation, reach), make)
 
     def met(self, config: Config, number: float) -> bool:
-        return COMPARISONS[config["comparison"]](number, config["threshold"])
+        return number == number and COMPARISONS[config["comparison"]](number, config["threshold"])
 
     def borders(self, config: Config) -> tuple[float, ...]:
         return (config["threshold"],)
@@ -304,16 +319,15 @@ class RunMetricThreshold(MetricEventType):
             return -abs(distance) if comparison == "equal" else abs(distance)
         return number if comparison.startswith("above") else -number
 
-    def would_fire(self, config: Config, strength: float) -> str:
+    def would_fire(self, config: Config, number: float) -> str:
         comparison = config["comparison"]
         if comparison == "not_equal":
-            return f"threshold ≠ {config['threshold']!r}"
-        if comparison == "equal":
-            return ""
-        value = strength if comparison.startswith("above") else -strength
+            return f"threshold ≠ {number!r}"
+        if comparison == "equal" and config["hold"] > 1:
+            return ""  # other values of the streak may differ from this one
         # The condition read from the other side: value > threshold is threshold < value.
-        symbol = {"above": "<", "above_or_equal": "≤", "below": ">", "below_or_equal": "≥"}[comparison]
-        return f"threshold {symbol} {value!r}"
+        symbol = {"above": "<", "above_or_equal": "≤", "below": ">", "below_or_equal": "≥", "equal": "="}
+        return f"threshold {symbol[comparison]} {number!r}"
 
     def account(self, config: Config, facts: MetricFacts, end: int) -> Reason:
         reach = self.reach(config)
@@ -323,7 +337,7 @@ class RunMetricThreshold(MetricEventType):
                 "value": self.exact(config, facts, end),
                 "symbol": SYMBOLS[config["comparison"]],
                 "threshold": config["threshold"],
-                "window": shown(facts.track.values[end - reach + 1 : end + 1]),
+                "window": shown(facts.track.window(end, reach)),
                 "count": reach,
             },
         )

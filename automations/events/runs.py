@@ -11,7 +11,7 @@ from automations.conditions import coarse
 from automations.events.base import EVENTS, RUN_SCOPES, Config, EventType
 from automations.forms import ConfigForm, PatternField
 from automations.verdicts import Reason, Verdict
-from runs.models import RunStatusChange
+from runs.models import RunStatus, RunStatusChange
 
 STATUSES = [("running", _("Running")), ("finished", _("Finished")), ("failed", _("Failed"))]
 
@@ -25,17 +25,18 @@ class RunFilterForm(ConfigForm):
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """A run's name and user as of the acceptance of the change."""
+    """A run's name, user and status as of the acceptance of the change."""
 
     run_name: str
     run_user: str
+    run_status: str
 
 
 F = TypeVar("F", bound=RunFacts)
 
 
 class RunEventType(EventType[F], Generic[F]):
-    """Base of what happens to runs: filters first, then the type's own decision."""
+    """Base of what happens to runs: filters first (R47–R49), then the type's own decision."""
 
     scopes = RUN_SCOPES
     limited = True
@@ -47,11 +48,17 @@ class RunEventType(EventType[F], Generic[F]):
     }
 
     def decide(self, config: Config, facts: F) -> Verdict:
+        return self.refused(config, facts) or self.decide_run(config, facts)
+
+    def refused(self, config: Config, facts: RunFacts) -> Verdict | None:
+        """What stops before the type's own decision: a filter, or that the run was killed (R17)."""
         if config["user"] and config["user"] != facts.run_user:
             return Verdict.no("user_differs", user=facts.run_user, wanted=config["user"])
         if not regex.search(config["run_name"], facts.run_name):
             return Verdict.no("run_name_differs", name=facts.run_name, pattern=config["run_name"])
-        return self.decide_run(config, facts)
+        if facts.run_status == RunStatus.KILLED:
+            return Verdict.no("killed")
+        return None
 
     def decide_run(self, config: Config, facts: F) -> Verdict:
         raise NotImplementedError
@@ -59,8 +66,9 @@ class RunEventType(EventType[F], Generic[F]):
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts(RunFacts):
+    """`run_status` is the one that the run changed to."""
+
     old_status: str
-    status: str
 
 
 class RunStatusForm(RunFilterForm):
@@ -88,22 +96,21 @@ class RunStatusEvent(RunEventType[StatusFacts]):
     }
 
     def gather(self, change: Any, config: Config) -> StatusFacts:
-        return StatusFacts(change.run_name, change.run_user, change.old_status, change.status)
+        return StatusFacts(change.run_name, change.run_user, change.status, change.old_status)
 
     def decide_run(self, config: Config, facts: StatusFacts) -> Verdict:
-        if facts.status == "killed":
-            return Verdict.no("killed")
-        if coarse(facts.status) not in config["statuses"]:
-            return Verdict.no("status_differs", new=facts.status, wanted=", ".join(config["statuses"]))
-        if coarse(facts.status) == coarse(facts.old_status):
-            return Verdict.no("status_same", old=facts.old_status, new=facts.status)
+        old, new = facts.old_status, facts.run_status
+        if coarse(new) not in config["statuses"]:
+            return Verdict.no("status_differs", new=new, wanted=", ".join(config["statuses"]))
+        if coarse(new) == coarse(old):
+            return Verdict.no("status_same", old=old, new=new)
         return Verdict.yes()
 
     def describe(self, config: Config, facts: StatusFacts, hit: int) -> Reason:
-        return Reason("status_changed", {"old": facts.old_status or "–", "new": facts.status})
+        return Reason("status_changed", {"old": facts.old_status or "–", "new": facts.run_status})
 
     def limit_bucket(self, facts: StatusFacts) -> str:
-        return coarse(facts.status)
+        return coarse(facts.run_status)
 
     def dedup_key(self, change: Any, hit: int) -> str:
         return f"status:{change.run_id}:{change.seq}"

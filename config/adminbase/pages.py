@@ -151,6 +151,17 @@ class ScopedAdmin(ScopedFields, ModelAdmin):
         form.refusal = getattr(request, "refusal", None)
         return form
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What a link fills in; a value that its field cannot read is left out."""
+        initial = dict(super().get_changeform_initial_data(request))
+        for field in self.opts.fields:
+            try:
+                if field.name in initial:
+                    initial[field.name] = field.to_python(initial[field.name])
+            except ValidationError:
+                del initial[field.name]
+        return initial
+
     def changeform_view(
         self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:

@@ -19,13 +19,7 @@ from config.adminbase import (
 )
 from registry import access
 from registry.admin.roles import PlacedAdmin, visible_collections
-from registry.models import (
-    Alias,
-    Collection,
-    CollectionTag,
-    Membership,
-    Registry,
-)
+from registry.models import Alias, Collection, CollectionTag, Membership, Registry
 from registry.services import collections, versions
 from runs.models import Project, Role
 from runs.services.saving import save_named

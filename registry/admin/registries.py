@@ -21,11 +21,7 @@ from config.adminbase import (
 )
 from registry import access
 from registry.admin.roles import has_registry_role, registry_roles
-from registry.models import (
-    Registry,
-    RegistryMember,
-    Visibility,
-)
+from registry.models import Registry, RegistryMember, Visibility
 from registry.names import validate_alias
 from registry.services import collections
 from runs import access as runs_access

@@ -5,17 +5,9 @@ from typing import Any
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from config.adminbase import (
-    ScopedAdmin,
-    actor,
-    follow,
-    team_roles,
-)
+from config.adminbase import ScopedAdmin, actor, follow, team_roles
 from registry import access
-from registry.models import (
-    Collection,
-    RegistryMember,
-)
+from registry.models import Collection, RegistryMember
 from runs import access as runs_access
 from runs.models import Role
 

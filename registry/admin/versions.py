@@ -7,23 +7,10 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
-from config.adminbase import (
-    ReadOnlyAdmin,
-    ReadOnlyInline,
-    VisibleFilter,
-    actor,
-    adopt,
-)
+from config.adminbase import ReadOnlyAdmin, ReadOnlyInline, VisibleFilter, actor, adopt
 from registry.admin.collections import LabelInline
 from registry.admin.roles import PlacedAdmin, visible_collections
-from registry.models import (
-    ArtifactChange,
-    ArtifactFile,
-    ArtifactVersion,
-    Collection,
-    Membership,
-    VersionTag,
-)
+from registry.models import ArtifactChange, ArtifactFile, ArtifactVersion, Collection, Membership, VersionTag
 from registry.services import versions
 
 

@@ -48,10 +48,7 @@ def create_version(  # noqa: PLR0913  (the fields of the contract)
     that wait for files are made with `state` pending and become real by `commit_version`.
     """
     labels = _checked_labels(aliases, tags)
-    if collection.project_id is None:
-        raise ValidationError(
-            {"collection": _("Versions are made in a project's collection and then linked to a registry.")}
-        )
+    _require_project(collection)
     locked = lock(collection)
     if digest and (known := ArtifactVersion.objects.filter(home=locked, digest=digest).first()):
         if known.state == VersionState.COMMITTED:
@@ -74,6 +71,12 @@ def create_version(  # noqa: PLR0913  (the fields of the contract)
     if state == VersionState.COMMITTED:
         _commit(locked, version, actor=actor)
     return version, True
+
+
+def _require_project(collection: Collection) -> None:
+    if collection.project_id is None:
+        problem = _("Versions are made in a project's collection and then linked to a registry.")
+        raise ValidationError({"collection": problem})
 
 
 def _checked_labels(aliases: Iterable[str], tags: Iterable[str]) -> dict[str, list[str]]:

@@ -7,17 +7,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
 
-from config.adminbase import (
-    ReadOnlyAdmin,
-)
-from runs.models import (
-    Lane,
-    MetricBatch,
-    MetricChunk,
-    MetricSummary,
-    RunStatusChange,
-    SweepClock,
-)
+from config.adminbase import ReadOnlyAdmin
+from runs.models import Lane, MetricBatch, MetricChunk, MetricSummary, RunStatusChange, SweepClock
 
 
 class OfRunAdmin(ReadOnlyAdmin):

@@ -27,14 +27,7 @@ from config.adminbase import (
     team_roles,
 )
 from runs import access
-from runs.models import (
-    ApiKey,
-    Member,
-    Organization,
-    Role,
-    Team,
-    User,
-)
+from runs.models import ApiKey, Member, Organization, Role, Team, User
 from runs.services import people
 from runs.services.saving import save_named
 

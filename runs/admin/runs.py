@@ -16,13 +16,7 @@ from config.adminbase import (
     actor,
     adopt,
 )
-from runs.models import (
-    Project,
-    Role,
-    Run,
-    RunStatus,
-    RunStatusChange,
-)
+from runs.models import Project, Role, Run, RunStatus, RunStatusChange
 from runs.services import projects, runs as run_services
 from runs.services.saving import save_named
 

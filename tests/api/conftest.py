@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from automations.actions import http
 from runs.models import User
 from tests.api.house import Api, House, furnish, superuser
 from tests.cast import Cast
@@ -14,17 +15,20 @@ from tests.cast import Cast
 def _nothing_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a test makes Tripline send stays in this machine; no name server is asked."""
 
-    def look_up(host: str, port: int, *, type: int) -> list[Any]:
-        if host not in {"localhost", "127.0.0.1"}:
+    look_up = socket.getaddrinfo
+    connect = http._connection
+
+    def look_up_here(host: str, *rest: Any, **options: Any) -> list[Any]:
+        if host not in {"localhost", "127.0.0.1", "::1"}:
             raise socket.gaierror(socket.EAI_NONAME, "no names in tests")
-        return [(socket.AF_INET, type, 0, "", ("127.0.0.1", port))]
+        return look_up(host, *rest, **options)
 
-    def connect(address: Any, port: int, *, timeout: float) -> socket.socket:
+    def connect_here(address: Any, port: int, *, timeout: float) -> socket.socket:
         assert address.is_loopback, address
-        return socket.create_connection((str(address), port), timeout)
+        return connect(address, port, timeout=timeout)
 
-    monkeypatch.setattr("automations.actions.targets.socket.getaddrinfo", look_up)
-    monkeypatch.setattr("automations.actions.http._connection", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_here)
+    monkeypatch.setattr(http, "_connection", connect_here)
 
 
 @pytest.fixture

@@ -89,7 +89,6 @@ def test_a_pending_version_takes_files_and_is_committed(
     assert download.content == weights
     refused = max_.ask("PUT", f"{path}files/late.bin", raw=b"x")
     assert (refused.status, list(refused.json)) == (409, ["state"])
-    assert len(list(files.rglob("*"))) - len([p for p in files.rglob("*") if p.is_dir()]) == 2
 
 
 def test_a_download_is_a_file_that_no_browser_runs(max_: Api, fish: int, files: Path) -> None:
@@ -129,7 +128,7 @@ def test_a_path_that_leads_elsewhere_is_refused(max_: Api, fish: int, files: Pat
     assert not files.exists()
 
 
-@pytest.mark.parametrize("name", ["ünïcode.bin", 'a"b.bin', "a%0Ab.bin", "%FF.bin", "a b", "%ED%A0%80"])
+@pytest.mark.parametrize("name", ["ünïcode.bin", 'a"b.bin', "%FF.bin", "a b", "%ED%A0%80"])
 def test_a_file_may_have_any_other_name(max_: Api, fish: int, files: Path, name: str) -> None:
     draft = max_.made("versions/", {"collection": fish, "state": "pending"})["id"]
     stored = max_.ask("PUT", f"versions/{draft}/files/{name}", raw=b"x")

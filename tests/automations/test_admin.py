@@ -7,12 +7,7 @@ from typing import Any
 
 import pytest
 
-from automations.models import (
-    Action,
-    Automation,
-    Execution,
-    Mode,
-)
+from automations.models import Action, Automation, Execution, Mode
 from runs.models import Role, RunStatus, User
 from runs.services import people
 from runs.services.runs import set_status

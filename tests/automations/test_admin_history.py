@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from automations.models import (
-    Delivery,
-    DeliveryState,
-    Execution,
-)
+from automations.models import Delivery, DeliveryState, Execution
 from runs import clock
 from runs.models import RunStatus, Team, User
 from runs.services import people

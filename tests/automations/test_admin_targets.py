@@ -5,15 +5,8 @@ from __future__ import annotations
 import pytest
 
 from automations import vault
-from automations.models import (
-    Automation,
-    Delivery,
-    DeliveryState,
-    Inbox,
-    Integration,
-    Secret,
-)
-from runs.models import Role, RunStatus, User
+from automations.models import Automation, Delivery, DeliveryState, Inbox, Integration, Secret
+from runs.models import Role, RunStatus
 from runs.services import people
 from runs.services.runs import set_status
 from tests.adminpages import Pages, errors, text
@@ -26,11 +19,6 @@ def ada(penguins: Cast) -> Pages:
     penguins.ada.is_staff = True
     penguins.ada.save()
     return Pages(penguins.ada)
-
-
-@pytest.fixture
-def root(penguins: Cast) -> Pages:
-    return Pages(User.objects.create(username="root", is_staff=True, is_superuser=True))
 
 
 def test_a_secret_is_written_and_never_read(penguins: Cast, ada: Pages) -> None:

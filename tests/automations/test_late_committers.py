@@ -99,7 +99,7 @@ def test_no_change_of_late_committers_is_missed_or_decided_twice(penguins: Cast)
         assert_whole(run, decided)
 
 
-def assert_whole(run: Run, decided: Counter[tuple[int | None, int]]) -> None:
+def assert_whole(run: Run, decided: Counter[tuple[int, int]]) -> None:
     """Every number of the lane is there and behind the cursor, and every batch was decided once."""
     lane = Lane.objects.get(pk=run.pk)
     batches = MetricBatch.objects.filter(run=run)

@@ -131,8 +131,8 @@ def test_several_rules_fire_in_creation_order_whatever_their_scope(penguins: Cas
     assert order == [automation.pk for automation in rules]
 
     on_alias = [
-        rule(scope, "alias_added", {"alias": "latest"}, name=f"alias {name}")
-        for name, scope in [("b", penguins.team), ("a", penguins.project)]
+        rule(penguins.team, "alias_added", {"alias": "latest"}, name="b"),
+        rule(penguins.project, "alias_added", {"alias": "latest"}, name="a"),
     ]
     create_version(cast.collection(penguins.project), actor=None)
     cast.decide()

@@ -71,9 +71,8 @@ class Call:
 
 def main() -> None:
     arguments = _parser().parse_args()
-    with tempfile.TemporaryDirectory() as folder, receiving() as receiver:
-        with _server(arguments, Path(folder) / "data") as rest:
-            report = _report(_measure(rest, receiver, calls=arguments.calls, pause=arguments.pause))
+    with receiving() as receiver, _server(arguments) as rest:
+        report = _report(_measure(rest, receiver, calls=arguments.calls, pause=arguments.pause))
     _print(report)
 
 
@@ -87,12 +86,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _server(arguments: argparse.Namespace, data_dir: Path) -> Iterator[Rest]:
+def _server(arguments: argparse.Namespace) -> Iterator[Rest]:
     if arguments.url:
         yield Rest(arguments.url.rstrip("/"), arguments.key or "")
         return
     # For tests it repeats at its end what the server said; a bench prints its figures.
-    with redirect_stdout(io.StringIO()), up_server(data_dir) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        redirect_stdout(io.StringIO()),
+        up_server(Path(folder) / "data") as server,
+    ):
         yield Rest(server.url, server.key)
 
 
@@ -118,7 +121,7 @@ def _prepare(rest: Rest, receiver: Receiver) -> int:
     """A run whose every value below 0 is told to the receiver; its id."""
     name = f"latency_{time.time_ns()}"
     project = rest.post("projects/", {"team": "main", "name": name})["id"]
-    hook = make_hook(rest, receiver.url, name=name, signing_secret="a signing secret")  # noqa: S106
+    hook = make_hook(rest, receiver.url, name=name, signing_secret="a signing secret")
     event = {
         "type": "run_metric_threshold",
         "metric": "loss",

@@ -7,16 +7,20 @@ beside them and shows that there was something to step over.
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from automations import evaluation
@@ -27,6 +31,7 @@ from runs.models import Lane, MetricBatch, Run, RunStatus
 from runs.services.runs import set_status
 from tests.cast import Cast, at_once, collection, log, new_run, rule, threshold
 from tests.stories import production_alone
+from tests.upserver import ROOT, wait_for
 
 pytestmark = [production_alone, pytest.mark.django_db(transaction=True)]
 
@@ -120,7 +125,7 @@ def test_every_change_is_decided_exactly_once_and_none_is_stepped_over(
         chance = random.Random(number)
         for turn in range(TURNS):
             run, value = chance.choice([shared, shared, *others]), number * 1000.0 + turn
-            if commit_late(chance, lambda run=run, value=value: log(run, "loss", [value])):
+            if commit_late(chance, partial(log, run, "loss", [value])):
                 committed.append((run.pk, value))
         crowd.leave()
 
@@ -132,7 +137,7 @@ def test_every_change_is_decided_exactly_once_and_none_is_stepped_over(
     assert 0 < len(committed) < WRITERS * TURNS
     assert_once_a_day_each(daily, committed)
     assert_lanes_are_whole(committed)
-    print(f"{len(committed)} batches, {naive.missed()} missed by id, {len(discarded)} decisions discarded")  # noqa: T201
+    print(f"{len(committed)} batches, {naive.missed()} missed by id, {len(discarded)} decisions discarded")
     assert naive.missed() > 0
     assert discarded
 
@@ -140,14 +145,14 @@ def test_every_change_is_decided_exactly_once_and_none_is_stepped_over(
 def values(automation: Automation) -> list[tuple[int, float]]:
     """(run, value) of everything that the rule fired on."""
     fired = Execution.objects.filter(automation=automation).exclude(state="skipped")
-    return [(execution.run_id, execution.explanation["data"]["value"]) for execution in fired]
+    return list(fired.values_list("run_id", "explanation__data__value"))
 
 
 def assert_once_a_day_each(daily: Automation, committed: list[tuple[int, float]]) -> None:
     """One firing for each run; all other matches of it counted, in one row."""
     logged = Counter(run for run, _value in committed)
     assert Counter(run for run, _value in values(daily)) == dict.fromkeys(logged, 1)
-    skipped = Execution.objects.filter(automation=daily, state="skipped").values_list("run", "count")
+    skipped = Execution.objects.filter(automation=daily, state="skipped").values_list("run_id", "count")
     assert sorted(skipped) == sorted((run, count - 1) for run, count in logged.items() if count > 1)
 
 
@@ -174,9 +179,9 @@ def test_a_reader_of_the_feed_sees_every_number_in_order(penguins: Cast) -> None
             run, alias = runs[number % 4], f"a-{number}-{turn}"
             status = RunStatus.FINISHED if turn % 2 else RunStatus.RUNNING
             if number % 2:
-                commit_late(chance, lambda alias=alias: set_alias(fish, alias, version, actor=None))
+                commit_late(chance, partial(set_alias, fish, alias, version, actor=None))
             else:
-                commit_late(chance, lambda run=run, status=status: set_status(run, status, actor=None))
+                commit_late(chance, partial(set_status, run, status, actor=None))
         crowd.leave()
 
     def follow() -> None:
@@ -189,3 +194,44 @@ def test_a_reader_of_the_feed_sees_every_number_in_order(penguins: Cast) -> None
     assert read == list(range(1, Event.objects.count() + 1))
     # It read along, and not only at the end.
     assert sum(map(bool, pages)) > 10
+
+
+HOLDER = """
+import sys, threading
+import django; django.setup()
+from django.db import connection, transaction
+connection.settings_dict["NAME"] = sys.argv[1]
+from runs.models import Run
+from tests.cast import log
+with transaction.atomic():
+    log(Run.objects.get(pk=sys.argv[2]), "loss", [1])
+    print("taken", flush=True)
+    threading.Event().wait(60)
+"""
+
+
+def test_a_writer_killed_with_a_number_in_its_hand_gives_it_back(penguins: Cast) -> None:
+    run = new_run(penguins.project)
+    command = [sys.executable, "-c", HOLDER, str(connection.settings_dict["NAME"]), str(run.pk)]
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "taken\n"
+
+        def work(number: int) -> None:
+            if number == 0:
+                log(run, "loss", [2])
+            else:
+                wait_for(somebody_waits_for_a_lock)
+                holder.kill()
+
+        at_once(2, work)
+    assert list(MetricBatch.objects.values_list("seq", "count")) == [(2, 1)]
+    assert Lane.objects.get(pk=run.pk).head == 2
+    assert run.summaries.get().last == 2
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(cursor.fetchone()[0] > 0)

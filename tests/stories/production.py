@@ -63,7 +63,8 @@ class Process:
 
         Raises AssertionError when it has ended.
         """
-        assert self.process is not None and self.process.poll() is None, f"{self.name}:\n{self.said()}"
+        assert self.process is not None
+        assert self.process.poll() is None, f"{self.name} ended:\n{self.said()}"
         found = re.search(pattern, self.said())
         return found[found.lastindex or 0] if found else ""
 
@@ -82,7 +83,7 @@ class Broker:
     def waiting(self, queue: str) -> int:
         """Messages in a queue that no worker has taken."""
         with self.client() as client:
-            return int(client.llen(queue))  # type: ignore[arg-type]
+            return int(client.llen(queue))
 
     def listeners(self) -> int:
         """Workers that wait for a message."""
@@ -95,7 +96,7 @@ class Broker:
 
     def shut_down(self) -> None:
         with self.client() as client:
-            self.home = str(client.config_get("dir")["dir"])  # type: ignore[index]
+            self.home = str(client.config_get("dir")["dir"])
             client.shutdown(nosave=True)
         wait_for(lambda: not valkey_answers(self.url))
 

@@ -10,10 +10,10 @@ import argparse
 import json
 from pathlib import Path
 
-import joblib
+import joblib  # type: ignore[import-untyped]
 import numpy as np
 import tripline  # type: ignore[import-not-found]  # downloaded from the server
-from scipy.special import logsumexp
+from scipy.special import logsumexp  # type: ignore[import-untyped]
 from sklearn.datasets import load_digits
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import train_test_split
