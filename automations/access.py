@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import PermissionDenied
+from django.db import models
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
@@ -17,10 +18,10 @@ from automations.models import (
     Secret,
 )
 from registry import access as registry_access
-from registry.models import Collection, Registry
+from registry.models import Collection, Registry, Visibility
 from runs import access
 from runs.access import Person
-from runs.models import Organization, Project, Role, Team
+from runs.models import Member, Organization, Project, Role, Team, User
 
 Scope = Project | Registry | Collection | Team | Organization
 
@@ -67,6 +68,27 @@ def integrations(user: Person) -> QuerySet[Integration]:
 
 def inboxes(user: Person) -> QuerySet[Inbox]:
     return Inbox.objects.filter(team__in=access.teams(user))
+
+
+def people(scope: Scope) -> QuerySet[User]:
+    """Who belongs to a scope: the team's members; of a registry, its members and whom it is open to."""
+    found = User.objects.filter(is_active=True, is_service=False)
+    place: models.Model | None = scope
+    if isinstance(scope, Collection):
+        place = scope.registry or scope.project
+    if isinstance(place, Project):
+        place = place.team
+    if isinstance(place, Team):
+        return found.filter(pk__in=Member.objects.filter(team=place).values("user"))
+    if isinstance(place, Organization):
+        return found.filter(pk__in=Member.objects.filter(team__organization=place).values("user"))
+    if not isinstance(place, Registry):
+        return found.none()
+    condition = Q(pk__in=place.members.values("user"))
+    if place.visibility == Visibility.ORGANIZATION:
+        everybody = Member.objects.filter(team__organization=place.organization_id)
+        condition |= Q(pk__in=everybody.values("user"))
+    return found.filter(condition)
 
 
 def require_scope_role(user: Person, scope: Scope, at_least: Role) -> None:

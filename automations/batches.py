@@ -76,9 +76,7 @@ class BatchView:
             self._leads[name] = len(before)
         return self._tracks[name]
 
-    def baselines(
-        self, name: str, track: Track, *, window: int, hold: int
-    ) -> Sequence[tuple[int, Baseline]]:
+    def baselines(self, name: str, track: Track, *, window: int, hold: int) -> Sequence[tuple[int, Baseline]]:
         """What the values are compared with, each as of its own acceptance: (end, baseline from there on).
 
         For the batch's values, and for the `hold - 1` before them that a streak may need.
@@ -89,9 +87,7 @@ class BatchView:
             return [(track.new, own)]
         batch, project_id = self.batch, self.run.project_id
         times = metrics.acceptances(batch.run_id, batch.source, name, count=lead, before=batch.seq)
-        if not metrics.others_changed(
-            project_id, batch.source, name, leave_out=batch.run_id, since=times[0]
-        ):
+        if not metrics.others_changed(project_id, batch.source, name, leave_out=batch.run_id, since=times[0]):
             return [(track.new - lead, own)]
         found = [
             (end, self._baseline(name, window, moment))

@@ -48,6 +48,11 @@ def ring_event(event_id: int) -> None:
     _ring("evaluate_event", event_id)
 
 
+def ring_prune() -> None:
+    """When a server starts: one that is restarted every day would else never come to it."""
+    _ring("prune", None)
+
+
 def ring_drain(integration_id: int | None) -> None:
     """`None` stands for the deliveries that need no integration."""
     _ring("drain", integration_id)

@@ -112,7 +112,9 @@ def _version_scopes(version: ArtifactVersion) -> list[str]:
 
 def _recorded(automation: Automation, subject: Q) -> Answer | None:
     """What the history says: it fired, its delivery failed, or only the limit held it back."""
-    rows = Execution.objects.filter(subject, automation=automation, created_at__gte=automation.armed_at)
+    rows = Execution.objects.filter(
+        subject, automation=automation, created_at__gte=automation.armed_at, is_test=False
+    )
     fired = rows.exclude(state=ExecutionState.SKIPPED).order_by("-pk").first()
     if fired is not None and fired.state == ExecutionState.FAILED:
         attempt = Attempt.objects.filter(delivery__execution=fired).order_by("-pk").first()

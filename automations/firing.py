@@ -181,7 +181,7 @@ def send_actions(execution: Execution, event: Event) -> None:
         execution.finished_at = now
     execution.snapshot = {
         "event": {name: value for name, value in event.data.items() if name != "scopes"},
-        "actions": [{"type": action.type, **action.config} for action in actions],
+        "actions": [_as_it_was(action) for action in actions],
     }
     execution.save(force_insert=True)
     deliveries = [_deliver(execution, action, event, now=now) for action in actions]
@@ -189,6 +189,11 @@ def send_actions(execution: Execution, event: Event) -> None:
         settle_execution(execution.pk, now)
     for integration_id in {row.integration_id for row in deliveries}:
         transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
+
+
+def _as_it_was(action: Action) -> dict[str, Any]:
+    target = {"integration": action.integration.name} if action.integration else {}
+    return {"type": action.type, **target, **action.config}
 
 
 def _actions(automation: Automation) -> list[Action]:

@@ -24,10 +24,15 @@ def occasion_of(execution: Execution, event: Event, action: Action) -> Occasion:
         values=values,
         why=EVENTS[execution.event_type].explain(execution.explanation),
         facts=_facts(values, event.received_at, team),
-        mark=_("[Test]") + " " if execution.is_test else "",
-        team_id=team.pk if team else None,
+        mark=test_mark() if execution.is_test else "",
+        audience=audience_of(event, team),
         link=str(values.get("run_url") or values.get("artifact_url") or ""),
     )
+
+
+def test_mark() -> str:
+    """What the title of a test begins with."""
+    return _("[Test]") + " "
 
 
 def speaking_to(team: Team | None) -> Any:
@@ -38,6 +43,13 @@ def speaking_to(team: Team | None) -> Any:
 def team_of(event: Event, action: Action) -> Team | None:
     """Who gets the message: the integration's team, or the one where it happened."""
     return action.integration.team if action.integration else event.team
+
+
+def audience_of(event: Event, team: Team | None) -> str:
+    """Whose members may get a message about the event (`Occasion.audience`)."""
+    if team is not None:
+        return f"team:{team.pk}"
+    return f"registry:{event.registry_id}" if event.registry_id else ""
 
 
 def template_values(execution: Execution, event: Event) -> Mapping[str, Any]:
@@ -54,18 +66,29 @@ def template_values(execution: Execution, event: Event) -> Mapping[str, Any]:
 def _facts(values: Mapping[str, Any], moment: datetime, team: Team | None) -> list[tuple[str, str]]:
     """Labelled facts, the most telling first; what does not apply is left out."""
     project, registry = values.get("project_name"), values.get("registry_name")
+    version = values.get("artifact_version")
     found = [
         (_("Project"), f"{values.get('team_name')}/{project}" if project else ""),
         (_("Registry"), registry),
         (_("Run"), values.get("run_name")),
         (_("Status"), values.get("run_status")),
-        (_("Version"), values.get("artifact_version")),
+        (_("Metric"), _metric(values)),
+        (_("Version"), version),
+        (_("Collection"), "" if version else values.get("artifact_collection_name")),
         (_("Alias"), values.get("alias")),
         (_("Tag"), values.get("tag")),
         (_("By"), values.get("event_author")),
         (_("Time"), _local(moment, team)),
     ]
     return [(label, str(value)) for label, value in found if value]
+
+
+def _metric(values: Mapping[str, Any]) -> str:
+    """`loss = 0.62`, short enough to read; the exact value is the variable's."""
+    value = values.get("metric_value")
+    if "metric_name" not in values or value is None:
+        return ""
+    return f"{values['metric_name']} = {format(value, '.12g') if isinstance(value, float) else value}"
 
 
 def _local(moment: datetime, team: Team | None) -> str:

@@ -26,6 +26,8 @@ class Preset:
 
 _SUMMARY = "${automation_name}: ${run_name}${artifact_version} ${metric_filter}${alias}"
 _LINK = "${run_url}${artifact_url}"
+# The same for the rule that raises and the rule that resolves.
+_INCIDENT = "tripline/${project_name}${registry_name}/${run_id}${artifact_collection_name}"
 
 PRESETS: tuple[Preset, ...] = (
     Preset(
@@ -52,7 +54,10 @@ PRESETS: tuple[Preset, ...] = (
         key="gitlab",
         label=_("GitLab: pipeline trigger"),
         url="https://gitlab.com/api/v4/projects/PROJECT_ID/trigger/pipeline",
-        hint=_("Access token: a secret named GITLAB_TRIGGER_TOKEN that holds the trigger's token."),
+        hint=_(
+            "Signing secret: a secret named GITLAB_TRIGGER_TOKEN that holds the trigger's token. As the "
+            "access token it would be sent as a login too, which GitLab refuses."
+        ),
         payload={
             "token": "${GITLAB_TRIGGER_TOKEN}",
             "ref": "main",
@@ -70,9 +75,9 @@ PRESETS: tuple[Preset, ...] = (
         url="https://hooks.slack.com/services/…",
         hint=_("For a message without work use the Slack action."),
         payload={
-            "text": _SUMMARY,
+            # Read for marks such as <!channel>, unlike plain_text: no name that others choose.
+            "text": "${automation_name}",
             "blocks": [
-                {"type": "header", "text": {"type": "plain_text", "text": "${automation_name}"}},
                 {"type": "section", "text": {"type": "plain_text", "text": _SUMMARY}},
                 {
                     "type": "actions",
@@ -117,17 +122,21 @@ PRESETS: tuple[Preset, ...] = (
         key="pagerduty_trigger",
         label=_("PagerDuty: trigger an incident"),
         url="https://events.pagerduty.com/v2/enqueue",
-        hint=_("Access token: a secret named PAGERDUTY_ROUTING_KEY that holds the integration key."),
+        hint=_("Signing secret: a secret named PAGERDUTY_ROUTING_KEY that holds the integration key."),
         payload={
             "routing_key": "${PAGERDUTY_ROUTING_KEY}",
             "event_action": "trigger",
-            "dedup_key": "tripline/${project_name}/${run_id}${artifact_collection_name}",
+            "dedup_key": _INCIDENT,
             "payload": {
                 "summary": _SUMMARY,
                 "source": "tripline",
                 "severity": "error",
                 "component": "${project_name}",
-                "custom_details": {"metric": "${metric_name}", "value": "${metric_value}", "step": "${step}"},
+                "custom_details": {
+                    "metric": "${metric_name}",
+                    "value": "${metric_value}",
+                    "step": "${step}",
+                },
             },
             "links": [{"href": _LINK, "text": "Open in Tripline"}],
         },
@@ -140,7 +149,7 @@ PRESETS: tuple[Preset, ...] = (
         payload={
             "routing_key": "${PAGERDUTY_ROUTING_KEY}",
             "event_action": "resolve",
-            "dedup_key": "tripline/${project_name}/${run_id}${artifact_collection_name}",
+            "dedup_key": _INCIDENT,
         },
     ),
     Preset(

@@ -23,7 +23,7 @@ def drain(integration_id: int | None) -> None:
 
 
 @shared_task(ignore_result=True)
-def prune() -> None:
+def prune(_nothing: None = None) -> None:
     retention.prune()
 
 

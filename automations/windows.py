@@ -131,7 +131,11 @@ class Track:
 
     def _averages(self, width: int) -> list[float]:
         sums, scale = self._sums, self._scale
-        return [_mean(total, scale, width) for total in map(operator.sub, sums[width:], sums)]
+        totals = list(map(operator.sub, sums[width:], sums))
+        try:
+            return [total / scale / width for total in totals]
+        except OverflowError:
+            return [_mean(total, scale, width) for total in totals]
 
     @cached_property
     def _ratios(self) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from automations.api import feed, history, rules, schema, targets
+from automations.api import feed, history, presets, rules, schema, targets
 from registry.api import collections, registries, versions
 from runs.api import openapi, people, projects, runs as runs_api
 
@@ -41,6 +41,7 @@ router.register("events", feed.EventViewSet)
 
 urlpatterns = [
     re_path("^me/?$", people.MeView.as_view(), name="me"),
+    re_path("^presets/?$", presets.PresetsView.as_view(), name="presets"),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include(router.urls)),

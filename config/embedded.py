@@ -31,6 +31,7 @@ from django.urls import get_resolver
 from waitress import wasyncore
 from waitress.server import create_server
 
+from automations import doorbell
 from automations.actions.targets import parse_cidrs
 from automations.models import Delivery, DeliveryState, Event
 from config import env
@@ -358,6 +359,7 @@ class Server:
             part.start()
         self._beat.start()
         sweep()
+        doorbell.ring_prune()
 
     def wait(self) -> None:
         """Return when a part ended: nobody is left with half a server."""

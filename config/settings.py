@@ -168,6 +168,9 @@ SESSION_COOKIE_SECURE = _HTTPS
 CSRF_COOKIE_SECURE = _HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _HTTPS else None
 
+# What the admin is called; django-unfold does not read the site's own header.
+UNFOLD = {"SITE_TITLE": "Tripline", "SITE_HEADER": "Tripline"}
+
 # --- REST -----------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
@@ -237,7 +240,8 @@ CELERY_BEAT_SCHEDULE = {
         # A sweep that waited longer than its own interval is superseded by the next.
         "options": {"expires": max(TRIPLINE_SWEEP_EVERY, 1.0)},
     },
-    "prune": {"task": "automations.tasks.prune", "schedule": 86_400.0},
+    # Often, because beat forgets at every start when it did what.
+    "prune": {"task": "automations.tasks.prune", "schedule": 3600.0},
 }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 

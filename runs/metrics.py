@@ -189,6 +189,26 @@ def with_nonfinite(
             yield Piece(chunk.seq, chunk.source, chunk.name, _of(chunk))
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a batch's values of one metric lie in the whole series: the first one's ordinal, and how many;
+    the same for the finite ones."""
+
+    seq: int
+    received_at: datetime
+    first_index: int
+    count: int
+    finite_before: int
+    finite_count: int
+
+
+def spans(run_id: int, source: str, name: str) -> list[Span]:
+    """The batches that hold the metric, in order."""
+    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name).order_by("seq")
+    rows = chunks.values_list("seq", "received_at", "first_index", "count", "finite_before", "nonfinite")
+    return [Span(*row[:5], finite_count=row[3] - row[5]) for row in rows]
+
+
 def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
     """Whether the run had logged this metric when batch `seq` was accepted."""
     return MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=seq).exists()
@@ -345,3 +365,23 @@ def others_changed(project_id: int, source: str, name: str, *, leave_out: int, s
     """Whether another run of the project logged the metric, or was deleted, after `since`."""
     summaries = _of_other_runs(project_id, source, name, leave_out=leave_out)
     return summaries.filter(Q(received_at__gt=since) | Q(run__deleted_at__gt=since)).exists()
+
+
+def latest_finite_since(
+    project_id: int, source: str, name: str, *, since: datetime, until: datetime, leave_out: int
+) -> list[tuple[datetime, int, float | None]]:
+    """How `latest_finite` changes after `since`: (when, run, its value from then on), in order.
+
+    None is the value of a run that was deleted.
+    """
+    summaries = _of_other_runs(project_id, source, name, leave_out=leave_out)
+    active = summaries.filter(received_at__gt=since).values("run")
+    span = {"received_at__gt": since, "received_at__lte": until}
+    chunks = MetricChunk.objects.filter(run__in=active, source=source, name=name, **span)
+    found: list[tuple[datetime, int, float | None]] = []
+    for received_at, run_id, packed in chunks.values_list("received_at", "run", "values"):
+        newest_first = filter(math.isfinite, reversed(_floats(packed)))
+        found += [(received_at, run_id, value) for value in islice(newest_first, 1)]
+    deleted = Run.objects.filter(project=project_id, deleted_at__gt=since, deleted_at__lte=until)
+    found += [(moment, pk, None) for moment, pk in deleted.values_list("deleted_at", "pk")]
+    return sorted(found, key=lambda change: change[0])

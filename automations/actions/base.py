@@ -13,8 +13,10 @@ from automations.catalog import Catalog
 from automations.forms import ConfigForm
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
     from automations.models import Action, Delivery
-    from runs.models import Team
+    from runs.models import User
 
 ACTIONS: Catalog[ActionType] = Catalog("action type")
 
@@ -50,7 +52,8 @@ class Occasion:
     link: str = ""
     # What a test begins its title with, "" else.
     mark: str = ""
-    team_id: int | None = None
+    # Whose members may get it: "team:3", or for what happened outside of all teams "registry:5".
+    audience: str = ""
 
 
 class ActionType(ABC):
@@ -64,12 +67,14 @@ class ActionType(ABC):
     integration_form: ClassVar[type[ConfigForm] | None] = None
     # Whether one must be chosen, where there is a form for it.
     needs_integration: ClassVar[bool] = True
+    # Whether its content may name the integration's secrets.
+    takes_secrets: ClassVar[bool] = False
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:  # noqa: B027  (may be left)
         """Raise `ValidationError` by field for a template that names an unknown variable."""
 
-    def check_team(self, config: dict[str, Any], team: Team | None) -> None:  # noqa: B027  (may be left)
-        """Raise `ValidationError` by field for what the rule's team may not do."""
+    def check_audience(self, config: dict[str, Any], people: QuerySet[User]) -> None:  # noqa: B027  (may be left)
+        """Raise `ValidationError` by field for somebody addressed who is not among `people`."""
 
     @abstractmethod
     def render(self, action: Action, occasion: Occasion) -> str:

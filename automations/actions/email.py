@@ -3,26 +3,31 @@ from __future__ import annotations
 import json
 import smtplib
 import time
-from collections.abc import Sequence
-from email.utils import make_msgid
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives
+from django.db.models import QuerySet
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _, gettext_lazy
 
-from automations import template
+from automations import access, template
 from automations.actions.base import ACTIONS, ActionType, Occasion, Outcome
 from automations.forms import ConfigForm, StringsField
+from registry.models import Registry
 from runs.models import Team, User
 
 if TYPE_CHECKING:
     from automations.models import Action, Delivery
 
 _SUBJECT = 200
+_RECIPIENTS = 100
+# From here on a mail server says: not now, not later either.
+_FINAL = 500
 
 
 class EmailForm(ConfigForm):
@@ -36,6 +41,12 @@ class EmailForm(ConfigForm):
         label=gettext_lazy("Message"), required=False, max_length=10_000, widget=forms.Textarea
     )
 
+    def clean_to(self) -> list[str]:
+        to: list[str] = self.cleaned_data["to"]
+        if len(to) > _RECIPIENTS:
+            raise ValidationError(_("An e-mail goes to %(most)d people at most.") % {"most": _RECIPIENTS})
+        return to
+
 
 class EmailIntegrationForm(ConfigForm):
     """Nothing to configure: it groups e-mails so that they can be held and counted together."""
@@ -43,7 +54,10 @@ class EmailIntegrationForm(ConfigForm):
 
 @ACTIONS.register
 class Email(ActionType):
-    """An e-mail, text and HTML, to members of the team only; who left gets none, whatever the rule says."""
+    """An e-mail, text and HTML, to members of the team only; who left gets none, whatever the rule says.
+
+    What happened in a registry goes to whom the registry is open to.
+    """
 
     key = "email"
     label = gettext_lazy("E-mail")
@@ -56,35 +70,28 @@ class Email(ActionType):
             if problems := template.check(config[field] or "", variables):
                 raise ValidationError({field: problems})
 
-    def check_team(self, config: dict[str, Any], team: Team | None) -> None:
-        known = _members(team, config["to"])
-        if strangers := [address for address in config["to"] if address.casefold() not in known]:
-            raise ValidationError(
-                {
-                    "to": [
-                        _("“%(name)s” is no member of the team with an address.") % {"name": one}
-                        for one in strangers
-                    ]
-                }
-            )
+    def check_audience(self, config: dict[str, Any], people: QuerySet[User]) -> None:
+        known = {name for person in _addressed(people, config["to"]) for name in _names(person)}
+        if strangers := [name for name in config["to"] if name.casefold() not in known]:
+            sentence = _("“%(name)s” is no member of the team with an address.")
+            raise ValidationError({"to": [sentence % {"name": name[:80]} for name in strangers]})
 
     def render(self, action: Action, occasion: Occasion) -> str:
         config = action.config
         subject = occasion.mark + template.render_text(
             config["subject"] or "${automation_name}", occasion.values
         )
-        message = template.render_text(config["message"] or "", occasion.values)
         context = {
             "subject": subject,
-            "message": message,
+            "message": template.render_text(config["message"] or "", occasion.values),
             "why": occasion.why,
             "facts": occasion.facts,
             "link": occasion.link,
         }
         body = {
             "to": config["to"],
-            "team": occasion.team_id,
-            "subject": " ".join(subject.split())[:_SUBJECT],
+            "audience": occasion.audience,
+            "subject": _one_line(subject),
             "text": render_to_string("automations/email.txt", context),
             "html": render_to_string("automations/email.html", context),
         }
@@ -94,43 +101,78 @@ class Email(ActionType):
         if not settings.EMAIL_HOST and settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
             return Outcome(ok=False, error="No mail server is configured: set EMAIL_URL.")
         body = json.loads(delivery.body)
-        team = Team.objects.filter(pk=body["team"]).first()
-        addresses = sorted({user.email for user in _members(team, body["to"]).values()})
+        members = _addressed(_audience(body["audience"]), body["to"])
+        addresses = sorted({person.email for person in members})
         if not addresses:
-            return Outcome(ok=False, error="Nobody it was addressed to is a member any more.", permanent=True)
+            return Outcome(
+                ok=False, error="Nobody it is addressed to is a member of the team now.", permanent=True
+            )
         return _mail(delivery, body, addresses)
 
 
+def _one_line(subject: str) -> str:
+    """A header is one line of printable characters, whatever names are in it."""
+    return "".join(sign for sign in " ".join(subject.split()) if sign.isprintable())[:_SUBJECT]
+
+
 def _mail(delivery: Delivery, body: dict[str, Any], addresses: list[str]) -> Outcome:
-    domain = make_msgid().rpartition("@")[2].rstrip(">")
     message = EmailMultiAlternatives(
         body["subject"],
         body["text"],
         to=addresses,
-        # The same on every attempt, so that a mail program shows a repetition once.
-        headers={"Message-ID": f"<{delivery.webhook_id}@{domain}>"},
+        headers={"Message-ID": _message_id(delivery), "Auto-Submitted": "auto-generated"},
     )
     message.attach_alternative(body["html"], "text/html")
     record = {"to": addresses, "subject": body["subject"], "body": body["text"]}
     started = time.monotonic()
+    error, permanent = "", False
     try:
         message.send()
-    except (smtplib.SMTPException, OSError) as error:
-        permanent = isinstance(error, smtplib.SMTPRecipientsRefused)
-        duration = time.monotonic() - started
-        return Outcome(ok=False, error=str(error), permanent=permanent, duration=duration, request=record)
-    return Outcome(ok=True, duration=time.monotonic() - started, request=record)
+    except (smtplib.SMTPException, OSError) as problem:
+        error, permanent = _said(problem), _is_final(problem)
+    except ValueError as problem:
+        # An address that no mail can go to.
+        error, permanent = _said(problem), True
+    duration = time.monotonic() - started
+    return Outcome(ok=not error, error=error, permanent=permanent, duration=duration, request=record)
 
 
-def _members(team: Team | None, names: Sequence[str]) -> dict[str, User]:
-    """The active people among `names`, by lower-case name and address; in the team, or without one in any."""
-    people = User.objects.filter(is_active=True, is_service=False).exclude(email="")
-    if team is not None:
-        people = people.filter(memberships__team=team)
+def _message_id(delivery: Delivery) -> str:
+    """The same on every attempt, from whatever machine: a mail program shows a repetition once."""
+    host = urlsplit(settings.TRIPLINE_BASE_URL).hostname or "tripline"
+    return f"<{delivery.webhook_id}@{f'[{host}]' if ':' in host else host}>"
+
+
+def _said(problem: Exception) -> str:
+    text = str(problem) or type(problem).__name__
+    password = settings.EMAIL_HOST_PASSWORD
+    return text.replace(password, "[redacted]") if password else text
+
+
+def _is_final(problem: Exception) -> bool:
+    """Whether the server refused this mail for good; a refused password is the operator's to mend."""
+    if isinstance(problem, smtplib.SMTPRecipientsRefused):
+        return all(code >= _FINAL for code, _reason in problem.recipients.values())
+    refused = isinstance(problem, smtplib.SMTPSenderRefused | smtplib.SMTPDataError)
+    return refused and problem.smtp_code >= _FINAL  # type: ignore[attr-defined]
+
+
+def _audience(text: str) -> QuerySet[User]:
+    """Who belongs now to the team or the registry that the message was rendered for."""
+    kind, _colon, pk = text.partition(":")
+    place: Team | Registry | None = None
+    if kind == "team":
+        place = Team.objects.filter(pk=pk).first()
+    elif kind == "registry":
+        place = Registry.objects.filter(pk=pk).first()
+    return access.people(place) if place else User.objects.none()
+
+
+def _addressed(people: QuerySet[User], names: Iterable[str]) -> list[User]:
+    """Those who are named, by user name or address in whatever case, and have an address."""
     wanted = {name.casefold() for name in names}
-    found = {}
-    for person in people:
-        for name in (person.username.casefold(), person.email.casefold()):
-            if name in wanted:
-                found[name] = person
-    return found
+    return [person for person in people.exclude(email="") if wanted & _names(person)]
+
+
+def _names(person: User) -> set[str]:
+    return {person.username.casefold(), person.email.casefold()}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from django import forms
@@ -13,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from automations import backoff, template, vault
-from automations.actions import http
+from automations.actions import http, redaction
 from automations.actions.base import Outcome
 from automations.actions.targets import OutboundError, TargetPolicy, TargetRefused, check_target
 from automations.forms import ConfigForm
@@ -21,8 +20,6 @@ from runs import cause
 
 if TYPE_CHECKING:
     from automations.models import Delivery, Integration, Secret
-
-REDACTED = "[redacted]"
 
 
 def policy() -> TargetPolicy:
@@ -59,8 +56,8 @@ def signing_keys(integration: Integration) -> list[str]:
 
 def send(delivery: Delivery, integration: Integration, headers: Mapping[str, str], body: bytes) -> Outcome:
     """POST once. Whatever the receiver echoes of our secrets is taken out of the record."""
-    hidden = _hidden(integration)
-    headers = {**headers, cause.HEADER: delivery.cause}
+    hidden = hidden_texts(integration)
+    headers = {**headers, cause.HEADER: cause.signed(delivery.cause)} if delivery.cause else headers
     record = {
         "method": "POST",
         "host": integration.host,
@@ -74,7 +71,7 @@ def send(delivery: Delivery, integration: Integration, headers: Mapping[str, str
     except OutboundError as error:
         return Outcome(
             ok=False,
-            error=_without(str(error), hidden),
+            error=redaction.redacted(str(error), hidden),
             permanent=error.permanent,
             duration=time.monotonic() - started,
             request=record,
@@ -83,7 +80,7 @@ def send(delivery: Delivery, integration: Integration, headers: Mapping[str, str
     return Outcome(
         ok=ok,
         status=answer.status,
-        response=_without(answer.body, hidden),
+        response=redaction.redacted(answer.body, hidden, broken_off=answer.truncated),
         permanent=not ok and not backoff.is_retryable(answer.status),
         retry_after=answer.retry_after,
         duration=answer.duration,
@@ -97,27 +94,16 @@ def filled(delivery: Delivery, integration: Integration) -> bytes:
     return template.fill_secrets(delivery.body, values).encode()
 
 
-def _hidden(integration: Integration) -> list[str]:
+def hidden_texts(integration: Integration) -> list[str]:
     """Everything that must not be seen in a record: secrets, and the address, which often is one."""
     token = integration.access_token
-    found = [vault.decrypt(token.ciphertext)] if token else []
-    found += [*signing_keys(integration), vault.decrypt(integration.url_ciphertext)]
-    # In a body that is echoed they stand as JSON writes them.
-    return [
-        *found,
-        *(json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in found for ascii_only in (True, False)),
-    ]
+    secrets = [vault.decrypt(token.ciphertext)] if token else []
+    url = vault.decrypt(integration.url_ciphertext)
+    return redaction.spellings([*secrets, *signing_keys(integration), *redaction.secret_parts(url)])
 
 
 def _redacted(name: str, value: str) -> str:
-    return f"Bearer {REDACTED}" if name == "Authorization" else value
-
-
-def _without(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, REDACTED)
-    return text
+    return f"Bearer {redaction.REDACTED}" if name == "Authorization" else value
 
 
 def deleted() -> Outcome:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -21,8 +22,13 @@ if TYPE_CHECKING:
 _HEADER, _SECTION, _FIELD, _FIELDS = 150, 3000, 2000, 10
 
 _SIGNS = {"info": "ℹ️", "warn": "⚠️", "error": "🛑"}  # noqa: RUF001  (the sign for information)
-# Mattermost and its like read these out of plain text, and wake everybody.
-_CALLS = re.compile(r"@(?=(?:all|channel|everyone|here)\b)", re.IGNORECASE)
+SEVERITIES = [
+    ("info", gettext_lazy("Information")),
+    ("warn", gettext_lazy("Warning")),
+    ("error", gettext_lazy("Error")),
+]
+# Mattermost and its like read these out of plain text, and wake everybody or somebody.
+_CALLS = re.compile(r"@(?=(?:all|channel|everyone|here)\b)|(?<!\w)@(?=\w)", re.IGNORECASE)
 
 
 class SlackForm(ConfigForm):
@@ -35,11 +41,7 @@ class SlackForm(ConfigForm):
     severity = forms.ChoiceField(
         label=gettext_lazy("Severity"),
         initial="info",
-        choices=[
-            ("info", gettext_lazy("Information")),
-            ("warn", gettext_lazy("Warning")),
-            ("error", gettext_lazy("Error")),
-        ],
+        choices=SEVERITIES,
     )
 
 
@@ -47,8 +49,8 @@ class SlackForm(ConfigForm):
 class Slack(ActionType):
     """A message to an incoming webhook of Slack, or of what is compatible with it (Mattermost).
 
-    Block Kit for Slack; `text` says the same alone, because others show nothing else. Nothing in it can
-    call a whole channel.
+    Block Kit for Slack; `text` says the same alone and without Slack's own marks, because others show
+    nothing else. Nothing in it can call a channel or a person.
     """
 
     key = "slack"
@@ -63,20 +65,20 @@ class Slack(ActionType):
 
     def render(self, action: Action, occasion: Occasion) -> str:
         config = action.config
-        sign = _SIGNS[config["severity"]]
+        severity = config["severity"]
         title = occasion.mark + template.render_text(config["title"] or "${automation_name}", occasion.values)
-        message = template.render_text(config["message"] or "", occasion.values)
+        message = template.render_text(config["message"] or "", occasion.values).strip()
+        texts = [_cut(escaped(text), _SECTION) for text in (message, occasion.why) if text]
+        link = _link(occasion.link)
         blocks = [
-            {"type": "header", "text": _plain(f"{sign} {title}", _HEADER)},
-            *([{"type": "section", "text": _marked(escaped(message), _SECTION)}] if message else []),
-            {"type": "section", "text": _marked(escaped(occasion.why), _SECTION)},
+            {"type": "header", "text": _plain(f"{_SIGNS[severity]} {title}", _HEADER)},
+            *({"type": "section", "text": _marked(text)} for text in texts),
             *_facts(occasion),
-            *([{"type": "context", "elements": [_marked(_link(occasion), _FIELD)]}] if occasion.link else []),
+            {"type": "context", "elements": [_marked(part) for part in (_severity(severity), link) if part]},
         ]
-        lines = [f"{sign} *{escaped(title)}*", escaped(message), escaped(occasion.why)]
-        lines += [f"{label}: {escaped(value)}" for label, value in occasion.facts]
-        lines.append(_link(occasion))
-        text = "\n".join(line for line in lines if line)
+        lines = [f"{_SIGNS[severity]} {_cut(escaped(title), _SECTION)}", *texts]
+        lines += [f"{label}: {_cut(escaped(value), _FIELD)}" for label, value in occasion.facts]
+        text = "\n".join([*lines, link] if link else lines)
         return json.dumps({"text": text, "blocks": blocks}, ensure_ascii=False)
 
     def send(self, delivery: Delivery) -> Outcome:
@@ -100,8 +102,8 @@ def _plain(text: str, length: int) -> dict[str, Any]:
     return {"type": "plain_text", "text": _cut(_CALLS.sub("@\u200b", text), length), "emoji": True}
 
 
-def _marked(text: str, length: int) -> dict[str, str]:
-    return {"type": "mrkdwn", "text": _cut(text, length)}
+def _marked(text: str) -> dict[str, str]:
+    return {"type": "mrkdwn", "text": text}
 
 
 def _cut(text: str, length: int) -> str:
@@ -112,9 +114,17 @@ def _cut(text: str, length: int) -> str:
 
 
 def _facts(occasion: Occasion) -> list[dict[str, Any]]:
-    fields = [_marked(f"*{label}*\n{escaped(value)}", _FIELD) for label, value in occasion.facts[:_FIELDS]]
-    return [{"type": "section", "fields": fields}] if fields else []
+    fields = [_marked(_cut(f"*{label}*\n{escaped(value)}", _FIELD)) for label, value in occasion.facts]
+    return [{"type": "section", "fields": fields[:_FIELDS]}] if fields else []
 
 
-def _link(occasion: Occasion) -> str:
-    return f"<{occasion.link}|{_('Open in Tripline')}>" if occasion.link else ""
+def _severity(key: str) -> str:
+    return str(dict(SEVERITIES)[key])
+
+
+def _link(address: str) -> str:
+    """A link as Slack writes it, which Mattermost reads too; none that would be cut to a wrong one."""
+    for sign in "<>| ":
+        address = address.replace(sign, quote(sign))
+    link = f"<{address}|{_('Open in Tripline')}>"
+    return link if address and len(link) <= _SECTION else ""

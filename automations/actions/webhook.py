@@ -32,6 +32,7 @@ class Webhook(ActionType):
     label = _("Webhook")
     config_form = WebhookForm
     integration_form = outgoing.UrlForm
+    takes_secrets = True
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
         if problems := template.check(config["payload"] or {}, variables):
@@ -60,7 +61,8 @@ def _headers(delivery: Delivery, integration: Integration, body: bytes) -> dict[
     headers = {"Content-Type": "application/json"}
     if integration.access_token:
         headers["Authorization"] = f"Bearer {vault.decrypt(integration.access_token.ciphertext)}"
-    if delivery.execution_id and delivery.execution.is_test:
+    # Without an execution it tries the integration itself.
+    if not delivery.execution_id or delivery.execution.is_test:
         headers["Tripline-Test"] = "1"
     keys = outgoing.signing_keys(integration)
     return headers | signing.sign(delivery.webhook_id, int(time.time()), body=body, secrets=keys)

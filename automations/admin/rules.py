@@ -127,10 +127,12 @@ class ActionInline(ServiceInline):
     formset = ActionFormSet
     fields = ["type", "integration", "config"]
     automation: Automation | None = None
+    max_num = 100
 
     def get_formset(self, request: HttpRequest, obj: Automation | None = None, **options: Any) -> Any:
         self.automation = obj
-        return super().get_formset(request, obj, **options)
+        # A request that claims more rows than this is refused before they are built.
+        return super().get_formset(request, obj, absolute_max=self.max_num + 1, **options)
 
     def get_extra(self, request: HttpRequest, obj: Automation | None = None, **options: Any) -> int:
         return 0 if obj else 1

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 
 from automations.actions.base import ACTIONS, Occasion, Outcome
 from automations.models import Action, Delivery, Integration
-from automations.occasions import speaking_to
+from automations.occasions import speaking_to, test_mark
 from runs.models import User
 
 
@@ -25,5 +25,6 @@ def send_example(integration: Integration, user: User) -> Outcome:
         fields = action_type.config_form.base_fields
         config = action_type.config_form.parse({name: contents[name] for name in fields if name in contents})
         action = Action(type=integration.type, integration=integration, config=config)
-        body = action_type.render(action, Occasion(values={}, why=text, team_id=integration.team_id))
+        audience = f"team:{integration.team_id}"
+        body = action_type.render(action, Occasion({}, why=text, mark=test_mark(), audience=audience))
     return action_type.send(Delivery(integration=integration, type=integration.type, body=body))

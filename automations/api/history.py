@@ -51,6 +51,7 @@ class DeliverySerializer(serializers.ModelSerializer):
 
 class EventSerializer(serializers.ModelSerializer):
     data = serializers.SerializerMethodField()  # type: ignore[assignment]
+    cause = serializers.SerializerMethodField()
 
     class Meta:
         model = Event
@@ -65,9 +66,21 @@ class EventSerializer(serializers.ModelSerializer):
             "run",
             "version",
             "data",
+            "cause",
             "received_at",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(
+        {
+            "type": ["object", "null"],
+            "properties": {"execution": {"type": "integer"}, "depth": {"type": "integer"}},
+        }
+    )
+    def get_cause(self, event: Event) -> dict[str, int] | None:
+        """The execution whose message led to it, and how many of them did one after the other."""
+        execution, _slash, depth = event.cause.partition("/")
+        return {"execution": int(execution), "depth": int(depth)} if event.cause else None
 
     @extend_schema_field(OpenApiTypes.OBJECT)
     def get_data(self, event: Event) -> dict[str, Any]:
@@ -93,6 +106,7 @@ class ExecutionSerializer(serializers.ModelSerializer):
             "run",
             "version",
             "event",
+            "snapshot",
             "deliveries",
             "created_at",
             "finished_at",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -77,6 +77,11 @@ class NonfiniteFacts(RunFacts):
     first: Divergence | None
     resolved: bool
 
+    @property
+    def steps(self) -> Sequence[int]:
+        """The steps that a hit is a position in."""
+        return self.first.piece.series.steps if self.first else ()
+
 
 @EVENTS.register
 class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
@@ -126,16 +131,15 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
 
     def decide_run(self, config: Config, facts: NonfiniteFacts) -> Verdict:
         if not facts.resolved:
-            return Verdict.no("other_source", metric=config["metric"] or "*")
+            return Verdict.no("other_source")
         if facts.first is None:
             return Verdict.no("all_finite")
         if facts.first.piece.seq != facts.seq:
-            return Verdict.no("seen_before", **self.describe(config, facts, 0).data)
+            return Verdict.no("seen_before", **describe(facts.first).data)
         return Verdict(hits=[facts.first.position])
 
     def describe(self, config: Config, facts: NonfiniteFacts, hit: int) -> Reason:
-        assert facts.first is not None
-        return describe(facts.first)
+        return describe(cast(Divergence, facts.first))
 
     def event_data(self, config: Config, facts: NonfiniteFacts, hit: int) -> dict[str, Any]:
         described = self.describe(config, facts, hit).data

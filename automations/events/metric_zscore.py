@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -186,4 +189,3 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
         return (
             f"z({config['metric']}, {config['window']} {config['baseline']}) {sign}{config['threshold']:.12g}"
         )
-

@@ -97,7 +97,7 @@ class MetricEventType(RunEventType[M], Generic[M]):
         "window_not_full": _("%(have)s of %(need)s values"),
         "no_finite_value": _("none of the new values is a finite number"),
         "condition_not_met": _("no value met the condition"),
-        "other_source": _("“%(metric)s” is a history metric of this run; these are system values"),
+        "other_source": _("these values are of another source than the one that the rule watches"),
     }
 
     def reach(self, config: Config) -> int:
@@ -179,7 +179,7 @@ class MetricEventType(RunEventType[M], Generic[M]):
 
     def decide_run(self, config: Config, facts: M) -> Verdict:
         if not facts.resolved:
-            return Verdict.no("other_source", metric=config["metric"])
+            return Verdict.no("other_source")
         if not facts.positions:
             return Verdict.no("no_finite_value")
         track, reach = facts.track, self.reach(config)

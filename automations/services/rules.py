@@ -11,8 +11,9 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
+from automations import access
 from automations.access import Scope
-from automations.actions.base import ACTIONS
+from automations.actions.base import ACTIONS, ActionType
 from automations.events.base import EVENTS
 from automations.models import Action, Automation, Integration, Mode, ScopeType
 from automations.models.rules import DAY
@@ -41,10 +42,10 @@ def check_event(event_type: str, config: dict[str, Any]) -> dict[str, Any]:
     return found.config_form.parse(config)
 
 
-def check_action(draft: ActionDraft, event_type: str, *, team: Team | None = None) -> ActionDraft:
+def check_action(draft: ActionDraft, event_type: str, *, scope: Scope | None = None) -> ActionDraft:
     """The complete action. Raises `ValidationError` by field.
 
-    A rule inside one team sends to that team's integrations only.
+    A rule inside one team sends to that team's integrations only; without a scope that is not asked yet.
     """
     try:
         action_type = ACTIONS.find(draft.type)
@@ -60,17 +61,20 @@ def check_action(draft: ActionDraft, event_type: str, *, team: Team | None = Non
         raise ValidationError(
             {"integration": _("Choose an integration of type “%(type)s”.") % {"type": action_type.key}}
         )
+    team = team_of_scope(scope) if scope else None
     if integration is not None and team is not None and integration.team_id != team.pk:
         raise ValidationError({"integration": _("Choose an integration of team %(team)s.") % {"team": team}})
     config = action_type.config_form.parse(draft.config)
-    action_type.check(config, _variables(event_type, integration))
-    action_type.check_team(config, integration.team if integration else team)
+    action_type.check(config, _variables(event_type, integration, action_type))
+    audience = integration.team if integration else scope
+    if audience is not None:
+        action_type.check_audience(config, access.people(audience))
     return ActionDraft(draft.type, integration, config)
 
 
-def _variables(event_type: str, integration: Integration | None) -> list[str]:
+def _variables(event_type: str, integration: Integration | None, action_type: ActionType) -> list[str]:
     names = list(EVENTS[event_type].all_variables())
-    if integration is not None:
+    if integration is not None and action_type.takes_secrets:
         names += [s.name for s in (integration.access_token, integration.signing_secret) if s]
     return names
 
@@ -154,7 +158,7 @@ def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> N
     checked = []
     for position, draft in enumerate(drafts):
         try:
-            checked.append(check_action(draft, automation.event_type, team=team_of_scope(automation.scope)))
+            checked.append(check_action(draft, automation.event_type, scope=automation.scope))
         except ValidationError as error:
             raise ValidationError({"actions": [f"{position}: {_as_nested(error)}"]}) from error
     automation.actions.all().delete()

@@ -12,7 +12,7 @@ from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
 from automations import doorbell, vault
-from automations.actions import signing
+from automations.actions import outgoing, redaction, signing
 from automations.actions.base import ACTIONS
 from automations.models import Delivery, DeliveryState, Inbox, InboxRequest, Integration, Secret
 from runs import clock
@@ -90,7 +90,11 @@ def _check_secrets(integration: Integration) -> None:
         if secret is not None and secret.team_id != integration.team_id:
             raise ValidationError({field: _("This secret belongs to another team.")})
     token = integration.access_token
-    if token is not None and not _is_header_value(vault.decrypt(token.ciphertext)):
+    try:
+        usable = token is None or _is_header_value(vault.decrypt(token.ciphertext))
+    except vault.VaultError as error:
+        raise ValidationError({"access_token": str(error)}) from error
+    if not usable:
         raise ValidationError({"access_token": _("An access token is one line of ASCII.")})
 
 
@@ -137,16 +141,22 @@ def save_inbox(inbox: Inbox) -> Inbox:
 
 @transaction.atomic
 def receive(inbox: Inbox, *, headers: dict[str, str], body: bytes) -> InboxRequest:
-    """Keep a request that came in, with the verdict on its signature; the oldest make room."""
+    """Keep a request that came in, with the verdict on its signature; the oldest make room.
+
+    What our own integrations put into it of their secrets is not kept.
+    """
     now = clock.now()
-    verdict = signing.verify(
-        headers, body, secrets=_signing_secrets(inbox), tolerance_seconds=300, now=now.timestamp()
-    )
+    senders = _senders(inbox)
+    keys = [key for sender in senders for key in outgoing.signing_keys(sender)]
+    verdict = signing.verify(headers, body, secrets=keys, tolerance_seconds=300, now=now.timestamp())
+    hidden = [text for sender in senders for text in outgoing.hidden_texts(sender)]
+    hidden.sort(key=len, reverse=True)
+    text = body.decode(errors="replace").replace("\x00", "\ufffd")
     request = InboxRequest.objects.create(
         inbox=inbox,
         received_at=now,
-        headers=headers,
-        body=body.decode(errors="replace").replace("\x00", "\ufffd"),
+        headers={name: redaction.redacted(value, hidden) for name, value in headers.items()},
+        body=redaction.redacted(text, hidden),
         verdict=verdict,
     )
     kept = inbox.requests.order_by("-pk").values("pk")[:INBOX_KEEPS]
@@ -154,15 +164,17 @@ def receive(inbox: Inbox, *, headers: dict[str, str], body: bytes) -> InboxReque
     return request
 
 
-def _signing_secrets(inbox: Inbox) -> list[str]:
-    """The signing secrets of the team's integrations that point at this inbox."""
-    mine = Integration.objects.filter(team=inbox.team_id, type="webhook").select_related(
-        "signing_secret", "signing_secret_previous"
-    )
-    return [
-        vault.decrypt(secret.ciphertext)
-        for integration in mine
-        if vault.decrypt(integration.url_ciphertext) == inbox.url
-        for secret in (integration.signing_secret, integration.signing_secret_previous)
-        if secret
-    ]
+def _senders(inbox: Inbox) -> list[Integration]:
+    """The team's integrations that point at this inbox and whose secrets can be read."""
+    mine = Integration.objects.filter(team=inbox.team_id).exclude(url_ciphertext="")
+    mine = mine.select_related("access_token", "signing_secret", "signing_secret_previous")
+    return [integration for integration in mine if _points_at(integration, inbox.url)]
+
+
+def _points_at(integration: Integration, url: str) -> bool:
+    try:
+        outgoing.hidden_texts(integration)
+        return vault.decrypt(integration.url_ciphertext) == url
+    except vault.VaultError:
+        # It cannot have sent anything: neither to this inbox nor elsewhere.
+        return False

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
@@ -66,7 +68,7 @@ class Run(models.Model):
 
     @property
     def url(self) -> str:
-        return settings.TRIPLINE_BASE_URL + self.path
+        return settings.TRIPLINE_BASE_URL + quote(self.path)
 
 
 class Lane(models.Model):

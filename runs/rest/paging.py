@@ -6,10 +6,11 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from django.utils.translation import gettext as _
 from rest_framework import filters, pagination
 from rest_framework.exceptions import ValidationError
@@ -47,7 +48,7 @@ class Cursor:
         try:
             backward, *values = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
             pairs = zip(ordering, values, strict=True)
-            return cls(bool(backward), [_field(model, name).to_python(value) for name, value in pairs])
+            return cls(bool(backward), [_read(_field(model, name), value) for name, value in pairs])
         except (ValueError, TypeError, OverflowError, RecursionError, DjangoValidationError):
             raise ValidationError(
                 {"cursor": [_("This is no cursor of this list; follow “next” from the first page.")]}
@@ -110,6 +111,14 @@ class KeysetPagination(pagination.CursorPagination):
             "required": ["next", "previous", "results"],
             "properties": {"next": link, "previous": link, "results": schema},
         }
+
+
+def _read(field: Field[Any, Any], text: Any) -> Any:
+    value = field.to_python(text)
+    if value is None:
+        raise ValueError(text)
+    # A time that has no equal in UTC cannot be compared.
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def _field(model: type[Model], name: str) -> Any:

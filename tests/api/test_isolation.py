@@ -167,8 +167,8 @@ def bodies(house: House) -> list[tuple[str, str, str, dict[str, object]]]:
         ("POST", "collections/", "registry", {"name": "n", "registry": house.registry.pk}),
         ("POST", "versions/", "collection", {"collection": house.collection.pk}),
         ("POST", "versions/", "run", {"collection": "OURS", "run": house.run.pk}),
-        ("PUT", "collections/OURS/aliases/best/", "version", {"version": house.version.pk}),
-        ("POST", "collections/SHELF/links/", "version", {"version": house.version.pk}),
+        ("PUT", "collections/{OURS}/aliases/best/", "version", {"version": house.version.pk}),
+        ("POST", "collections/{SHELF}/links/", "version", {"version": house.version.pk}),
         ("POST", "secrets/", "team", {"name": "n", "team": house.team.name, "value": "v"}),
         (
             "POST",
@@ -200,8 +200,8 @@ def bodies(house: House) -> list[tuple[str, str, str, dict[str, object]]]:
             "integration",
             {"name": "n", "event": event, "scope": {"type": "project", "id": "PROJECT"}, "actions": [hook]},
         ),
-        ("PATCH", "automations/RULE/", "integration", {"actions": [hook]}),
-        ("PATCH", "automations/RULE/", "scope", {"scope": {"type": "project", "id": house.project.pk}}),
+        ("PATCH", "automations/{RULE}/", "integration", {"actions": [hook]}),
+        ("PATCH", "automations/{RULE}/", "scope", {"scope": {"type": "project", "id": house.project.pk}}),
         (
             "POST",
             "deliveries/recover/",
@@ -224,9 +224,7 @@ def test_a_reference_to_what_belongs_to_another_team_is_not_found_and_named(
         return {"OURS": ours.collection.pk, "PROJECT": ours.project.pk}.get(str(value), value)
 
     for verb, path, field, body in bodies(theirs):
-        for word, pk in words.items():
-            path = path.replace(word, str(pk))
-        refused = ada.ask(verb, path, filled(body))
+        refused = ada.ask(verb, path.format(**words), filled(body))
         assert refused.status == 404, refused
         assert list(refused.json) == [field], refused
     assert rows() == before

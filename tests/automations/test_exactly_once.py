@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from django.db import transaction
 
-from automations import evaluation, firing, outbox
-from automations.models import Delivery, Event, Execution, RunLimit
+from automations import candidates, evaluation, firing, outbox
+from automations.models import Automation, Delivery, Event, Execution, Mode, RunLimit
 from registry.services.versions import create_version
 from runs.models import Lane, Run, RunStatus
 from runs.services.runs import set_status
@@ -158,6 +158,26 @@ class TestInterrupted:
         assert overtaken == [False]
         assert fired(automation) == 1
         assert Event.objects.filter(type="run_metric_threshold").count() == 1
+
+    def test_a_worker_that_was_overtaken_on_an_artifact_event_counts_nothing_twice(
+        self, penguins: Cast, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        firing_rule = rule(penguins.project, "alias_added", {"alias": "^latest$"})
+        muted_rule = rule(penguins.project, "alias_added", {"alias": "^latest$"}, mode=Mode.MUTED)
+        create_version(cast.collection(penguins.project), actor=None)
+        event = Event.objects.get(type="alias_added")
+        for_event = candidates.for_event
+
+        def slow(asked: Event) -> list[Automation]:
+            found = for_event(asked)
+            monkeypatch.setattr(candidates, "for_event", for_event)
+            evaluation.evaluate_event(event.pk)
+            return found
+
+        monkeypatch.setattr(candidates, "for_event", slow)
+        evaluation.evaluate_event(event.pk)
+        assert fired(firing_rule) == 1
+        assert [row.count for row in skipped(muted_rule)] == [1]
 
     def test_what_is_rolled_back_leaves_no_event_and_no_number(self, penguins: Cast) -> None:
         rule(penguins.project, "run_metric_threshold", threshold())

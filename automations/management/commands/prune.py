@@ -8,7 +8,7 @@ from automations.retention import prune
 
 
 class Command(BaseCommand):
-    help = "Deletes history that is older than its retention. The sweep does the same once a day."
+    help = "Deletes history that is older than its retention. The server does the same every hour."
 
     def handle(self, *args: Any, **options: Any) -> None:
         for noun, count in prune().items():
