@@ -76,9 +76,13 @@ def _example(automation: Automation, actor: User) -> Event:
     event_type = EVENTS[automation.event_type]
     scope = automation.scope
     samples = {**_run_samples(), **_artifact_samples(scope), **_place_samples(scope)}
-    samples |= {"event_author": actor.username, "metric_name": automation.config.get("metric") or "loss"}
-    if isinstance(event_type, MetricEventType):
-        samples["metric_filter"] = event_type.filter_text(automation.config)
+    metric = automation.config.get("metric") or "loss"
+    is_window = isinstance(event_type, MetricEventType)
+    samples |= {
+        "event_author": actor.username,
+        "metric_name": metric,
+        "metric_filter": event_type.filter_text(automation.config) if is_window else metric,
+    }
     wanted = {name.removesuffix(".*") for name in event_type.all_variables()}
     return Event(
         pk=0,
@@ -95,11 +99,11 @@ def _example(automation: Automation, actor: User) -> Event:
 def _place_samples(scope: Scope) -> dict[str, Any]:
     team, registry = team_of_scope(scope), _registry(scope)
     project = scope.project if isinstance(scope, Collection) else scope
-    is_known = isinstance(project, Project)
+    anywhere = "" if registry else "example-project"
     return {
         "team_name": team.name if team else "",
         "entity_name": team.name if team else str(_organization(scope)),
-        "project_name": project.name if is_known else "" if registry else "example-project",
+        "project_name": project.name if isinstance(project, Project) else anywhere,
         "registry_name": registry.name if registry else "",
     }
 

@@ -68,7 +68,9 @@ class Signal:
         if slack and start + len(seen) < len(numbers):
             return cls(numbers, slack, -math.inf, math.inf)
         low, high = min(seen, default=math.nan), max(seen, default=math.nan)
-        return cls(numbers, slack, low - slack * abs(low), high + slack * abs(high))
+        if slack:
+            low, high = low - slack * abs(low), high + slack * abs(high)
+        return cls(numbers, slack, low, high)
 
     def may_cross(self, borders: Iterable[float]) -> bool:
         """Whether some number may lie on a border, or the numbers on both of its sides."""

@@ -37,7 +37,7 @@ class VisibleFilter(django_filters.NumberFilter):
 
 
 class MomentField(IsoDateTimeField):
-    """A time that the database can compare: in some zones the first and last days of the calendar are none."""
+    """A time that can be compared: near both ends of the calendar, some have no equal in UTC."""
 
     def to_python(self, value: Any) -> datetime | None:
         moment: datetime | None = super().to_python(value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice, repeat
 
-from django.db.models import Max, Q, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 
 from runs.ingest import Column
 from runs.models import MetricChunk, MetricSummary, Run
@@ -378,10 +378,11 @@ def latest_finite_since(
     active = summaries.filter(received_at__gt=since).values("run")
     span = {"received_at__gt": since, "received_at__lte": until}
     chunks = MetricChunk.objects.filter(run__in=active, source=source, name=name, **span)
+    chunks = chunks.filter(Q(run__deleted_at__isnull=True) | Q(run__deleted_at__gt=F("received_at")))
     found: list[tuple[datetime, int, float | None]] = []
-    for received_at, run_id, packed in chunks.values_list("received_at", "run", "values"):
+    for received_at, run_id, packed in chunks.values_list("received_at", "run_id", "values"):
         newest_first = filter(math.isfinite, reversed(_floats(packed)))
         found += [(received_at, run_id, value) for value in islice(newest_first, 1)]
     deleted = Run.objects.filter(project=project_id, deleted_at__gt=since, deleted_at__lte=until)
-    found += [(moment, pk, None) for moment, pk in deleted.values_list("deleted_at", "pk")]
+    found += [(run.deleted_at, run.pk, None) for run in deleted if run.deleted_at]
     return sorted(found, key=lambda change: change[0])

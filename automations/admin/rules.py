@@ -110,7 +110,7 @@ class ActionFormSet(BaseInlineFormSet):
             if draft is None:
                 continue
             try:
-                rules.check_action(draft, self.instance.event_type)
+                rules.check_action(draft)
             except ValidationError as error:
                 self._show(form, error)
 

@@ -7,7 +7,7 @@ import re
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, inline_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import mixins, serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -21,6 +21,12 @@ from runs.rest.paging import KeysetPagination
 from runs.rest.views import ScopedViewSet
 
 _CURSOR = re.compile(r"[0-9]{1,18}:[0-9]{1,18}(,[0-9]{1,18}:[0-9]{1,18})*")
+
+
+@extend_schema_serializer(many=False)
+class FeedSerializer(serializers.Serializer):
+    next = serializers.CharField()
+    results = EventSerializer(many=True)
 
 
 class EventViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
@@ -39,9 +45,7 @@ class EventViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
             OpenApiParameter("after", OpenApiTypes.STR, description="the cursor of an earlier answer"),
             OpenApiParameter("page_size", OpenApiTypes.INT),
         ],
-        responses=inline_serializer(
-            "Feed", {"next": serializers.CharField(), "results": EventSerializer(many=True)}
-        ),
+        responses=FeedSerializer,
     )
     def list(self, request: Request) -> Response:
         """Events after a cursor, oldest first. `next` is the cursor to go on with, also when none came."""

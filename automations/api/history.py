@@ -88,7 +88,7 @@ class EventSerializer(serializers.ModelSerializer):
 
 
 class ExecutionSerializer(serializers.ModelSerializer):
-    event = EventSerializer(read_only=True)
+    event = EventSerializer(read_only=True, allow_null=True)
     explanation = serializers.SerializerMethodField()
     deliveries = DeliverySerializer(many=True, read_only=True)
 

@@ -36,7 +36,7 @@ class AutomationSerializer(StrictModelSerializer):
     event = EventField()
     actions = ActionSerializer(many=True, required=False, max_length=ACTIONS_MAX)  # type: ignore[call-arg]
     period = PeriodField(required=False)
-    created_by = StringField(source="created_by.username", read_only=True, default=None)
+    created_by = StringField(source="created_by.username", read_only=True, allow_null=True, default=None)
 
     class Meta:
         model = Automation

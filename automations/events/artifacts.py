@@ -33,6 +33,8 @@ class PatternEventType(ArtifactEventType):
     # The form's field, and the key of the event's data that it is tested against.
     field = ""
     tested = ""
+    # Whether it happens to one version, or to the collection as a whole.
+    of_version = True
     sentences = {
         "matches": _("“%(name)s” matches %(pattern)s on %(subject)s"),
         "happened": _("it happened to %(subject)s"),
@@ -142,6 +144,7 @@ class CollectionCreated(PatternEventType):
     key = "collection_created"
     label = _("A collection is created")
     config_form = NameForm
+    of_version = False
     field, tested = "name", "artifact_collection_name"
 
 
@@ -150,6 +153,7 @@ class CollectionTagAdded(PatternEventType):
     key = "collection_tag_added"
     label = _("A collection tag is added")
     config_form = TagForm
+    of_version = False
     field = tested = "tag"
 
 
@@ -158,4 +162,5 @@ class CollectionTagRemoved(PatternEventType):
     key = "collection_tag_removed"
     label = _("A collection tag is removed")
     config_form = TagForm
+    of_version = False
     field = tested = "tag"

@@ -87,11 +87,11 @@ class EventType(ABC, Generic[Facts]):
     def explain(self, reason: Mapping[str, Any]) -> str:
         """The stored reason as a sentence in the active language."""
         sentence = {**_COMMON_SENTENCES, **self.sentences}.get(reason.get("code", ""), "")
-        data = {name: _number(value) for name, value in reason.get("data", {}).items()}
+        data = {name: readable(value) for name, value in reason.get("data", {}).items()}
         return str(sentence) % data if sentence else str(reason.get("code", ""))
 
 
-def _number(value: Any) -> Any:
+def readable(value: Any) -> Any:
     """Floats short enough to read: 0.62, not 0.6200000000000001; the exact one stays in the data."""
     return f"{value:.12g}" if isinstance(value, float) else value
 

@@ -111,22 +111,24 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
 
     def gather(self, change: BatchView, config: Config) -> NonfiniteFacts:
         name, batch = self.routing_key(config), change.batch
+        source, first = batch.source if name else wanted_source(config), None
+        if _diverges(change, name):
+            first = self.first(config, batch.run_id, source=source, up_to=batch.seq)
         return NonfiniteFacts(
             run_name=batch.run_name,
             run_user=batch.run_user,
             run_status=batch.run_status,
             seq=batch.seq,
-            first=self.first(config, batch, up_to=batch.seq) if _diverges(change, name) else None,
+            first=first,
             resolved=is_resolved(config, change, name),
         )
 
-    def first(self, config: Config, batch: MetricBatch, *, up_to: int | None = None) -> Divergence | None:
-        """The run's first divergence, in the source of the batch where a metric is named."""
-        name = self.routing_key(config)
-        source = batch.source if name else wanted_source(config)
-        pieces = metrics.with_nonfinite(
-            batch.run_id, up_to=up_to, source="" if source == "auto" else source, name=name
-        )
+    def first(
+        self, config: Config, run_id: int, *, source: str, up_to: int | None = None
+    ) -> Divergence | None:
+        """The run's first divergence up to a batch; `auto` and "" are any source."""
+        source = "" if source == "auto" else source
+        pieces = metrics.with_nonfinite(run_id, up_to=up_to, source=source, name=self.routing_key(config))
         return first_divergence(pieces, warmup=config["warmup"], hold=config["hold"])
 
     def decide_run(self, config: Config, facts: NonfiniteFacts) -> Verdict:

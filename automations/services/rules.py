@@ -42,7 +42,7 @@ def check_event(event_type: str, config: dict[str, Any]) -> dict[str, Any]:
     return found.config_form.parse(config)
 
 
-def check_action(draft: ActionDraft, event_type: str, *, scope: Scope | None = None) -> ActionDraft:
+def check_action(draft: ActionDraft, *, scope: Scope | None = None) -> ActionDraft:
     """The complete action. Raises `ValidationError` by field.
 
     A rule inside one team sends to that team's integrations only; without a scope that is not asked yet.
@@ -65,15 +65,16 @@ def check_action(draft: ActionDraft, event_type: str, *, scope: Scope | None = N
     if integration is not None and team is not None and integration.team_id != team.pk:
         raise ValidationError({"integration": _("Choose an integration of team %(team)s.") % {"team": team}})
     config = action_type.config_form.parse(draft.config)
-    action_type.check(config, _variables(event_type, integration, action_type))
+    action_type.check(config, _variables(integration, action_type))
     audience = integration.team if integration else scope
     if audience is not None:
         action_type.check_audience(config, access.people(audience))
     return ActionDraft(draft.type, integration, config)
 
 
-def _variables(event_type: str, integration: Integration | None, action_type: ActionType) -> list[str]:
-    names = list(EVENTS[event_type].all_variables())
+def _variables(integration: Integration | None, action_type: ActionType) -> list[str]:
+    """Those of every event type: one that does not apply is empty, only an unknown one is refused."""
+    names = sorted({name for event_type in EVENTS for name in event_type.all_variables()})
     if integration is not None and action_type.takes_secrets:
         names += [s.name for s in (integration.access_token, integration.signing_secret) if s]
     return names
@@ -104,8 +105,6 @@ def save_automation(
     save_named(automation)
     if actions is not None:
         _replace_actions(automation, actions)
-    elif before is not None and before.event_type != automation.event_type:
-        _recheck_actions(automation)
     for changed in {row.scope_key: row.scope for row in (before, automation) if row}.values():
         bump_epoch(changed)
     return automation
@@ -158,7 +157,7 @@ def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> N
     checked = []
     for position, draft in enumerate(drafts):
         try:
-            checked.append(check_action(draft, automation.event_type, scope=automation.scope))
+            checked.append(check_action(draft, scope=automation.scope))
         except ValidationError as error:
             raise ValidationError({"actions": [f"{position}: {_as_nested(error)}"]}) from error
     automation.actions.all().delete()
@@ -180,12 +179,6 @@ def team_of_scope(scope: Scope) -> Team | None:
         return scope
     project = scope.project if isinstance(scope, Collection) else scope
     return project.team if isinstance(project, Project) else None
-
-
-def _recheck_actions(automation: Automation) -> None:
-    """Another event has other variables: what the actions name must exist there too."""
-    drafts = [ActionDraft(row.type, row.integration, row.config) for row in automation.actions.all()]
-    _replace_actions(automation, drafts)
 
 
 def _as_nested(error: ValidationError) -> str:

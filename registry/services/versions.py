@@ -211,14 +211,17 @@ def unlink_version(collection: Collection, version: ArtifactVersion, *, actor: U
     if collection.registry_id is None:
         raise ValidationError({"collection": _("A version cannot leave the collection it was made in.")})
     locked = lock(collection)
-    removed, _rows = Membership.objects.filter(collection=locked, version=version).delete()
-    if not removed:
+    membership = Membership.objects.filter(collection=locked, version=version).first()
+    if membership is None:
         return False
+    # Recorded while it is still there: what is told names its number and the aliases it had (a filter on
+    # aliases is tested against them).
+    record(ChangeKind.VERSION_UNLINKED, locked, version=version, actor=actor)
     lost = list(Alias.objects.filter(collection=locked, version=version))
     Alias.objects.filter(pk__in=[alias.pk for alias in lost]).delete()
-    record(ChangeKind.VERSION_UNLINKED, locked, version=version, actor=actor)
     for alias in lost:
         record(ChangeKind.ALIAS_REMOVED, locked, version=version, label=alias.name, actor=actor)
+    membership.delete()
     return True
 
 

@@ -32,6 +32,7 @@ class TeamRoleSerializer(StrictModelSerializer):
 
 
 class MeSerializer(StrictModelSerializer):
+    email = StringField(read_only=True)
     teams = TeamRoleSerializer(source="memberships", many=True, read_only=True)
 
     class Meta:
@@ -53,6 +54,8 @@ class MeView(APIView):
 
 
 class UserSerializer(StrictModelSerializer):
+    # May be empty, which the schema's format “email” does not know; the model checks the rest.
+    email = StringField(required=False, allow_blank=True, max_length=254)
     password = StringField(write_only=True, max_length=1000, trim_whitespace=False)
 
     class Meta:

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from automations.actions import http
-from runs.models import User
+from registry.services.collections import set_registry_member, tag_collection
+from registry.services.versions import link_version
+from runs.models import Role, User
+from tests import cast
 from tests.api.house import Api, House, furnish, superuser
 from tests.cast import Cast
 
@@ -76,3 +79,32 @@ def ours(penguins: Cast) -> House:
 def theirs(penguins: Cast) -> House:
     """One of everything of the otters; whatever is theirs has “otter” in its name."""
     return furnish(penguins.otters, penguins.otto, "otter")
+
+
+@pytest.fixture
+def ids(penguins: Cast, ours: House, root: User) -> dict[str, int]:
+    """What the names in the table stand for."""
+    nina = cast.person("nina")
+    set_registry_member(ours.registry, penguins.vera, role=Role.VIEWER)
+    regular = set_registry_member(ours.registry, penguins.max, role=Role.MEMBER)
+    ours.registry.protected_aliases = ["champion"]
+    ours.registry.save()
+    link_version(ours.shelf, ours.version, aliases=["champion"], actor=penguins.ada)
+    tag_collection(ours.collection, "old", actor=penguins.ada)
+    Api(penguins.ada).put(f"versions/{ours.draft.pk}/files/model.bin")
+    found = {name: getattr(ours, name).pk for name in House.__dataclass_fields__}
+    return found | {
+        "organization": penguins.organization.pk,
+        "person": nina.pk,
+        "regular": regular.pk,
+        "member": penguins.team.members.get(user=penguins.max).pk,
+        "spare": cast.secret(penguins.team, "spare", "value").pk,
+        "unused": cast.webhook(penguins.team, "https://hooks.example.com/", name="unused").pk,
+    }
+
+
+@pytest.fixture
+def somebody(penguins: Cast, root: User, request: pytest.FixtureRequest) -> Api:
+    people = {"viewer": penguins.vera, "member": penguins.max, "admin": penguins.ada}
+    people |= {"stranger": penguins.otto, "superuser": root}
+    return Api(people.get(request.param))

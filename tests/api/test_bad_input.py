@@ -15,7 +15,7 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from tests.api.house import Answer, Api, House, rows
-from tests.api.test_roles import TABLE, filled, ids  # noqa: F401  (a fixture)
+from tests.api.test_roles import TABLE, filled
 
 pytestmark = pytest.mark.django_db
 
@@ -73,7 +73,7 @@ def described(verb: str, path: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def writes(ids: dict[str, int], everything: Api) -> Iterator[list[Write]]:  # noqa: F811
+def writes(ids: dict[str, int], everything: Api) -> Iterator[list[Write]]:
     """Verb, path and a body that works, of everything that takes one; after the test nothing is stored."""
     before = rows()
     yield [(verb, path.format(**ids), filled(body, ids)) for verb, path, body in WRITES]

@@ -79,6 +79,8 @@ def questions(house: House) -> list[tuple[str, str, object]]:
         ("POST", f"integrations/{house.integration.pk}/disable/", None),
         ("POST", f"integrations/{house.integration.pk}/test/", None),
         ("GET", f"inboxes/{house.inbox.pk}/requests/", None),
+        ("POST", f"automations/{house.automation.pk}/test/", None),
+        ("GET", f"automations/{house.automation.pk}/explain/?run={run}", None),
         ("POST", f"executions/{house.execution.pk}/redeliver/", None),
     ]
     return asked
@@ -201,6 +203,7 @@ def bodies(house: House) -> list[tuple[str, str, str, dict[str, object]]]:
             {"name": "n", "event": event, "scope": {"type": "project", "id": "PROJECT"}, "actions": [hook]},
         ),
         ("PATCH", "automations/{RULE}/", "integration", {"actions": [hook]}),
+        ("POST", "automations/{RULE}/test/", "event", {"event": house.event.pk}),
         ("PATCH", "automations/{RULE}/", "scope", {"scope": {"type": "project", "id": house.project.pk}}),
         (
             "POST",

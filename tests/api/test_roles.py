@@ -9,12 +9,7 @@ import pytest
 from django.db import transaction
 from drf_spectacular.generators import SchemaGenerator
 
-from registry.services.collections import set_registry_member, tag_collection
-from registry.services.versions import link_version
-from runs.models import Role, User
-from tests import cast
-from tests.api.house import Api, House
-from tests.cast import Cast
+from tests.api.house import Api
 
 PEOPLE = ("nobody", "viewer", "member", "admin", "stranger", "superuser")
 
@@ -147,6 +142,8 @@ TABLE: list[tuple[str, str, Any, str]] = [
     ),
     ("PATCH", "automations/{automation}/", {"mode": "disabled"}, "401 403 200 200 404 200"),
     ("DELETE", "automations/{automation}/", None, "401 403 204 204 404 204"),
+    ("POST", "automations/{automation}/test/", None, "401 403 202 202 404 202"),
+    ("POST", "automations/{automation}/test/", {"event": "{event}"}, "401 403 202 202 404 202"),
     ("GET", "automations/{automation}/explain/?run={run}", None, "401 200 200 200 404 200"),
     ("GET", "executions/", None, "401 200 200 200 200 200"),
     ("GET", "executions/{execution}/", None, "401 200 200 200 404 200"),
@@ -156,6 +153,7 @@ TABLE: list[tuple[str, str, Any, str]] = [
     ("POST", "deliveries/recover/", SINCE, "401 403 200 200 404 200"),
     ("GET", "events/", None, "401 200 200 200 200 200"),
     ("GET", "events/{event}/", None, "401 200 200 200 404 200"),
+    ("GET", "presets/", None, "401 200 200 200 200 200"),
     # for everybody
     ("GET", "schema/", None, "200 200 200 200 200 200"),
     ("GET", "docs/", None, "200 200 200 200 200 200"),
@@ -171,35 +169,6 @@ def filled(value: Any, ids: dict[str, int]) -> Any:
     if isinstance(value, str) and value[:1] == "{" and value[-1:] == "}":
         return ids[value[1:-1]]
     return value
-
-
-@pytest.fixture
-def ids(penguins: Cast, ours: House, root: User) -> dict[str, int]:
-    """What the names in the table stand for."""
-    nina = cast.person("nina")
-    set_registry_member(ours.registry, penguins.vera, role=Role.VIEWER)
-    regular = set_registry_member(ours.registry, penguins.max, role=Role.MEMBER)
-    ours.registry.protected_aliases = ["champion"]
-    ours.registry.save()
-    link_version(ours.shelf, ours.version, aliases=["champion"], actor=penguins.ada)
-    tag_collection(ours.collection, "old", actor=penguins.ada)
-    Api(penguins.ada).put(f"versions/{ours.draft.pk}/files/model.bin")
-    found = {name: getattr(ours, name).pk for name in House.__dataclass_fields__}
-    return found | {
-        "organization": penguins.organization.pk,
-        "person": nina.pk,
-        "regular": regular.pk,
-        "member": penguins.team.members.get(user=penguins.max).pk,
-        "spare": cast.secret(penguins.team, "spare", "value").pk,
-        "unused": cast.webhook(penguins.team, "https://hooks.example.com/", name="unused").pk,
-    }
-
-
-@pytest.fixture
-def somebody(penguins: Cast, root: User, request: pytest.FixtureRequest) -> Api:
-    people = {"viewer": penguins.vera, "member": penguins.max, "admin": penguins.ada}
-    people |= {"stranger": penguins.otto, "superuser": root}
-    return Api(people.get(request.param))
 
 
 def put_back(api: Api, verb: str, path: str, body: Any) -> int:
