@@ -77,12 +77,9 @@ def _example(automation: Automation, actor: User) -> Event:
     scope = automation.scope
     samples = {**_run_samples(), **_artifact_samples(scope), **_place_samples(scope)}
     metric = automation.config.get("metric") or "loss"
-    is_window = isinstance(event_type, MetricEventType)
-    samples |= {
-        "event_author": actor.username,
-        "metric_name": metric,
-        "metric_filter": event_type.filter_text(automation.config) if is_window else metric,
-    }
+    samples |= {"event_author": actor.username, "metric_name": metric, "metric_filter": metric}
+    if isinstance(event_type, MetricEventType):
+        samples["metric_filter"] = event_type.filter_text(automation.config)
     wanted = {name.removesuffix(".*") for name in event_type.all_variables()}
     return Event(
         pk=0,

@@ -33,7 +33,8 @@ from waitress.server import create_server
 
 from automations import doorbell
 from automations.actions.targets import parse_cidrs
-from automations.models import Delivery, DeliveryState, Event
+from automations.delivery import release_leases
+from automations.models import Event
 from config import env
 from runs import clock
 from runs.models import Lane
@@ -330,8 +331,7 @@ def take_over() -> None:
     now = clock.now()
     Lane.objects.filter(cursor__lt=F("head"), ring_at__gt=now).update(ring_at=now)
     Event.objects.filter(decided_at=None, ring_at__gt=now).update(ring_at=now)
-    leased = Delivery.objects.filter(state=DeliveryState.PENDING, lease__isnull=False)
-    leased.update(lease=None, next_at=now)
+    release_leases()
 
 
 # --- All of it ------------------------------------------------------------------------------------

@@ -330,7 +330,7 @@ def latest_finite(
     summaries = _of_other_runs(project_id, source, name, leave_out=leave_out).filter(finite_count__gt=0)
     summaries = summaries.filter(Q(run__deleted_at__isnull=True) | Q(run__deleted_at__gt=as_of))
     found: dict[int, float] = {}
-    for summary in summaries.order_by("-run").iterator(chunk_size=100):
+    for summary in summaries.order_by("-run_id").iterator(chunk_size=100):
         value = summary.last_finite if summary.received_at <= as_of else _finite_as_of(summary, as_of)
         if value is not None:
             found[summary.run_id] = value

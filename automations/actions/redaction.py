@@ -29,11 +29,17 @@ def secret_parts(url: str) -> list[str]:
 
 
 def spellings(secrets: Iterable[str]) -> list[str]:
-    """The secrets as they are and as JSON, HTML and URLs write them, the longest first."""
-    found = set()
-    for secret in secrets:
-        for text in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
-            found |= {text, html.escape(text), quote(text), quote(text, safe=""), quote_plus(text)}
+    """The secrets as they are and as JSON, HTML and URLs write them, the longest first.
+
+    JSON twice: who echoes a body of JSON within JSON writes every escape again.
+    """
+    found = set(secrets)
+    for _time in range(2):
+        found |= {
+            json.dumps(text, ensure_ascii=is_ascii)[1:-1] for text in found for is_ascii in (True, False)
+        }
+    for text in tuple(found):
+        found |= {html.escape(text), quote(text), quote(text, safe=""), quote_plus(text)}
     return sorted(found - {"", "/"}, key=lambda text: (-len(text), text))
 
 

@@ -44,9 +44,7 @@ def goes_to_production(
 ) -> Execution:
     """Max moves an alias in a collection, and a rule with these actions fires on it."""
     project = project or who.project
-    rule = cast.rule(
-        project, "alias_added", {"alias": f"^{alias}$"}, name="to production", actions=actions
-    )
+    rule = cast.rule(project, "alias_added", {"alias": f"^{alias}$"}, name="to production", actions=actions)
     fish = cast.collection(project)
     version, _new = create_version(fish, actor=who.max, metadata={"accuracy": 0.93})
     set_alias(fish, alias, version, actor=who.max)

@@ -61,7 +61,13 @@ def test_a_mail_says_the_same_as_text_and_as_html(penguins: Cast) -> None:
     assert message.to == ["ada@example.com", "max@example.com"]
     assert execution.event is not None
     for text in (message.body, html_of(message)):
-        for said in ("Look at it.", "Run", "brisk-otter-1", "penguins/waddle", execution.event.data["run_url"]):
+        for said in (
+            "Look at it.",
+            "Run",
+            "brisk-otter-1",
+            "penguins/waddle",
+            execution.event.data["run_url"],
+        ):
             assert said in text
     assert "loss = 0.75 > 0.6 at step 41" in message.body
     assert "loss = 0.75 &gt; 0.6 at step 41" in html_of(message)
@@ -178,7 +184,9 @@ def test_without_a_mail_server_it_says_which_variable_to_set_and_waits(
 # To members only
 
 
-@pytest.mark.parametrize("stranger", ["otto", "otto@example.com", "nobody", "x@elsewhere.example", "ada\nbcc"])
+@pytest.mark.parametrize(
+    "stranger", ["otto", "otto@example.com", "nobody", "x@elsewhere.example", "ada\nbcc"]
+)
 def test_who_is_no_member_is_refused_at_save_by_name(penguins: Cast, stranger: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         loss_is_high(penguins, mails(["ada", stranger]))
@@ -241,9 +249,7 @@ def test_a_registry_mails_those_it_is_open_to_and_those_alone(penguins: Cast) ->
 
 
 def test_a_rule_for_everybody_mails_only_the_team_where_it_happened(penguins: Cast) -> None:
-    cast.rule(
-        penguins.organization, "run_status", {"statuses": ["running"]}, actions=mails(["ada", "otto"])
-    )
+    cast.rule(penguins.organization, "run_status", {"statuses": ["running"]}, actions=mails(["ada", "otto"]))
     cast.new_run(penguins.project)
     cast.decide()
     cast.deliver()

@@ -71,9 +71,7 @@ def integration_deleted(execution: Execution) -> None:
     targets.delete_target(integration)
 
 
-@pytest.mark.parametrize(
-    "gone", [soft, hard, rule_deleted, rule_renamed, event_pruned, integration_deleted]
-)
+@pytest.mark.parametrize("gone", [soft, hard, rule_deleted, rule_renamed, event_pruned, integration_deleted])
 def test_an_execution_is_told_as_it_was(
     penguins: Cast, told: Execution, gone: Callable[[Execution], None]
 ) -> None:

@@ -66,9 +66,7 @@ def assert_it_ended(automation: Automation) -> Execution:
     return skipped
 
 
-def test_an_alias_that_moves_itself_ends_with_an_explanation(
-    penguins: Cast, httpserver: HTTPServer
-) -> None:
+def test_an_alias_that_moves_itself_ends_with_an_explanation(penguins: Cast, httpserver: HTTPServer) -> None:
     fish = cast.collection(penguins.project)
     versions = [create_version(fish, actor=None, digest=f"d{number}")[0] for number in range(2)]
 

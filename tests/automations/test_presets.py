@@ -158,9 +158,7 @@ def _placeheld(node: Any) -> Any:
 
 @pytest.mark.usefixtures("loopback")
 @pytest.mark.parametrize("key", BY_KEY)
-def test_a_preset_sends_what_its_receiver_documents(
-    penguins: Cast, httpserver: HTTPServer, key: str
-) -> None:
+def test_a_preset_sends_what_its_receiver_documents(penguins: Cast, httpserver: HTTPServer, key: str) -> None:
     body, request = sent(penguins, httpserver, key)
     assert body == FOR_A_RUN[key]
     assert request.headers["Content-Type"] == "application/json"
@@ -169,9 +167,7 @@ def test_a_preset_sends_what_its_receiver_documents(
 
 
 @pytest.mark.usefixtures("loopback")
-def test_a_resolve_names_the_incident_that_the_trigger_raised(
-    penguins: Cast, httpserver: HTTPServer
-) -> None:
+def test_a_resolve_names_the_incident_that_the_trigger_raised(penguins: Cast, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/pd").respond_with_data("", status=202)
     target = hook(penguins, "pagerduty_trigger", httpserver.url_for("/pd"))
     for key, statuses in (("pagerduty_trigger", ["failed"]), ("pagerduty_resolve", ["running"])):
@@ -193,7 +189,9 @@ def test_a_resolve_names_the_incident_that_the_trigger_raised(
 def test_an_artifact_fills_the_same_presets(penguins: Cast, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/github").respond_with_data("", status=204)
     target = cast.webhook(penguins.team, httpserver.url_for("/github"))
-    goes_to_production(penguins, [ActionDraft("webhook", target, {"payload": payload("github", "alias_added")})])
+    goes_to_production(
+        penguins, [ActionDraft("webhook", target, {"payload": payload("github", "alias_added")})]
+    )
     cast.deliver()
     [body] = bodies(httpserver)
     assert body["client_payload"] | {"url": ""} == {

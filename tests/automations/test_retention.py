@@ -82,9 +82,7 @@ def test_what_still_waits_is_no_history_yet(penguins: Cast, clock: Clock) -> Non
     assert Event.objects.filter(decided_at=None).count() == Event.objects.count() > 0
 
 
-def test_an_execution_outlives_its_event_and_still_says_what_happened(
-    penguins: Cast, clock: Clock
-) -> None:
+def test_an_execution_outlives_its_event_and_still_says_what_happened(penguins: Cast, clock: Clock) -> None:
     execution = a_story(penguins, clock)
     clock.move(hours=24 * 31)
     retention.prune()
@@ -111,9 +109,7 @@ def test_an_execution_that_is_sent_again_meanwhile_stays(
     assert Execution.objects.get() == execution
 
 
-def test_many_rows_go_in_portions(
-    penguins: Cast, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_rows_go_in_portions(penguins: Cast, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "PORTION", 3)
     for _number in range(8):
         cast.new_run(penguins.project)

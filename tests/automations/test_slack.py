@@ -19,7 +19,17 @@ from tests.cast import Cast
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback")]
 
-CALLS = ["<!channel>", "<!here>", "<!everyone>", "<@U1>", "<!subteam^S1>", "@channel", "@all", "@here", "@ada"]
+CALLS = [
+    "<!channel>",
+    "<!here>",
+    "<!everyone>",
+    "<@U1>",
+    "<!subteam^S1>",
+    "@channel",
+    "@all",
+    "@here",
+    "@ada",
+]
 # What Slack or a receiver like it makes a call of; an escaped < is none, nor an @ before a space of no width.
 CALL = re.compile(r"<[!@#]|(?<!\w)@\w|@(all|channel|everyone|here)\b")
 
@@ -127,9 +137,7 @@ def test_what_happened_to_an_artifact_is_told_by_its_own_facts(
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_name_calls_nobody(
-    penguins: Cast, httpserver: HTTPServer, channel: Integration, call: str
-) -> None:
+def test_a_name_calls_nobody(penguins: Cast, httpserver: HTTPServer, channel: Integration, call: str) -> None:
     assert CALL.search(call), "it would call somebody as it is"
     loss_is_high(
         penguins,

@@ -72,11 +72,7 @@ def test_a_past_event_makes_the_same_message_but_for_the_mark_and_the_id(
 
     hooks = [request for request, _response in httpserver.log if request.path == "/hook"]
     assert hooks[0].get_data() == hooks[1].get_data()
-    differing = {
-        name
-        for name, value in hooks[1].headers.items()
-        if hooks[0].headers.get(name) != value
-    }
+    differing = {name for name, value in hooks[1].headers.items() if hooks[0].headers.get(name) != value}
     assert differing <= {
         "Webhook-Id",
         "Webhook-Timestamp",

@@ -27,7 +27,14 @@ from tests.cast import Cast, log, new_run, rule, steps
 # --- What is drawn --------------------------------------------------------------------------------
 
 SCALES = [1.0, 1.0, 1.0, 1e-8, 1e12, 1e300, 1.7e308, 1e-310, 5e-324]
-GRIDS: list[list[float]] = [[0.5, 0.6, 0.7], [0, 1, -1], [0.25, 0.5, 1], [0.1], [1e-9, 1, 1e9], [-0.0, 0.0, 1]]
+GRIDS: list[list[float]] = [
+    [0.5, 0.6, 0.7],
+    [0, 1, -1],
+    [0.25, 0.5, 1],
+    [0.1],
+    [1e-9, 1, 1e9],
+    [-0.0, 0.0, 1],
+]
 NONFINITE = [math.nan, math.inf, -math.inf]
 FAR = [1e15, -3e7, 0.1]
 
@@ -165,9 +172,7 @@ def found_by_evaluator(case: Case) -> list[tuple[list[int], list[dict[str, Any]]
         before = [value for value in case.values[:start] if math.isfinite(value)]
         batch = case.values[start:end]
         lead = before[-max(map(lead_of, case.rules)) or len(before) :]
-        track = Track(
-            [*lead, *filter(math.isfinite, batch)], new=len(lead), ordinal=len(before) - len(lead)
-        )
+        track = Track([*lead, *filter(math.isfinite, batch)], new=len(lead), ordinal=len(before) - len(lead))
         for number, one in enumerate(case.rules):
             event_type: Any = EVENTS[one.event_type]
             facts = facts_of(one, case, start, end, track)
@@ -190,9 +195,7 @@ def facts_of(one: Rule, case: Case, start: int, end: int, track: Track) -> Any:
     batch = case.values[start:end]
     run = {"run_name": "", "run_user": "", "run_status": "running", "resolved": True}
     if one.event_type == "run_metric_nonfinite":
-        first = first_divergence(
-            pieces(case, end), warmup=one.config["warmup"], hold=one.config["hold"]
-        )
+        first = first_divergence(pieces(case, end), warmup=one.config["warmup"], hold=one.config["hold"])
         return NonfiniteFacts(**run, seq=start, first=first)  # type: ignore[arg-type]
     common = {
         **run,
@@ -214,7 +217,9 @@ def pieces(case: Case, upto: int) -> Iterator[Piece]:
     for start, end in case.batches:
         batch = case.values[start:end]
         if end <= upto and not all(map(math.isfinite, batch)):
-            yield Piece(start, "history", "m", Series(list(range(start, end)), [0.0] * len(batch), batch, start))
+            yield Piece(
+                start, "history", "m", Series(list(range(start, end)), [0.0] * len(batch), batch, start)
+            )
 
 
 def compared(one: Rule, case: Case, start: int, track: Track) -> Iterator[Compared]:
@@ -232,7 +237,9 @@ class TestTwoThousandRandomRules:
     rules = 0
 
     @hypothesis_settings(
-        max_examples=800, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+        max_examples=800,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
     @given(case=cases())
     def test_the_evaluator_and_its_twin_agree_in_every_batching(self, case: Case) -> None:

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+import pytest
+
 from tests.stories import embedded_alone
 from tests.stories.receiver import HANG, Letter, Receiver, friendly, receiving
 from tests.stories.rest import Rest, make_hook, make_rule
 from tests.upserver import UpServer, up_server, wait_for
 
-pytestmark = embedded_alone
+pytestmark = [embedded_alone, pytest.mark.slow]
 
 # What an event is about, as its webhook says: the rule's name, and the run and step or the alias.
 Subject: TypeAlias = tuple[str, str]
