@@ -12,7 +12,7 @@ from django.test import Client
 
 from automations.models import Automation, Delivery, Event, Execution, Inbox, Integration, Secret
 from automations.services import targets
-from registry.models import ArtifactVersion, Collection, Registry
+from registry.models import ArtifactVersion, Collection, Registry, VersionState
 from registry.services import versions
 from runs.models import ApiKey, Member, Project, Run, RunStatus, Team, User
 from runs.services import people
@@ -158,7 +158,7 @@ def furnish(team: Team, owner: User, word: str) -> House:
         tags=[f"{word}-tag"],
     )
     draft, _new = versions.create_version(
-        collection, actor=owner, digest=f"{word}-draft", state=versions.VersionState.PENDING
+        collection, actor=owner, digest=f"{word}-draft", state=VersionState.PENDING
     )
     registry = cast.registry(f"{word}-registry", owner=owner)
     Registry.objects.filter(pk=registry.pk).update(visibility="restricted")

@@ -171,10 +171,12 @@ def test_texts_have_an_end(writes: list[Write], everything: Api) -> None:
 
 
 def test_an_empty_body_is_no_body(writes: list[Write], everything: Api) -> None:
-    """A change of nothing is none; all else needs something."""
+    """A change of nothing is none, and a test needs nothing; all else does."""
     for verb, path, _body in writes:
         if verb == "PATCH":
             assert everything.ask(verb, path, raw=b"").status == 200
+        elif path.endswith("/test/"):
+            continue
         else:
             refused(everything, verb, path, b"")
         refused(everything, verb, path, b"null")

@@ -6,6 +6,7 @@ import pytest
 
 from registry.models import ArtifactChange, Registry
 from runs.models import Organization
+from runs.services import people
 from tests import cast
 from tests.api.house import Api, rows
 from tests.cast import Cast
@@ -76,7 +77,7 @@ def test_a_registry_that_cannot_be_is_refused_by_field(
 def test_a_registry_stays_in_its_organization(penguins: Cast, ada: Api) -> None:
     registry = ada.made("registries/", {"name": "models"})
     other = Organization.objects.create(name="south")
-    cast.people.create_team("gulls", organization=other, owner=penguins.ada)
+    people.create_team("gulls", organization=other, owner=penguins.ada)
     refused = ada.patch(f"registries/{registry['id']}/", {"organization": other.pk})
     assert (refused.status, list(refused.json)) == (400, ["organization"])
 

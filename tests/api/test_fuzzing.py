@@ -19,6 +19,7 @@ from django.db import close_old_connections, transaction
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CheckFunction, not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -34,8 +35,8 @@ CHECKS: list[CheckFunction] = [
     content_type_conformance,
     response_schema_conformance,
 ]
-# Of requests that the schema allows, and as many of those that it does not.
-EXAMPLES = 25
+# How many requests that the schema allows, and as many that it does not, are sent to each operation.
+EXAMPLES = {"superuser": 16, "member": 4}
 # Whose id `{id}` is, where the name of the place does not say so.
 IDS = {
     "keys": "key",
@@ -80,12 +81,14 @@ def settled(case: Case, ids: dict[str, int]) -> None:
                 part["scope"] = {"type": "team", "id": ids["team"]}
 
 
-def fuzz(operation: Any, mode: GenerationMode, key: str, ids: dict[str, int]) -> Counter[int]:
+def fuzz(
+    operation: Any, mode: GenerationMode, key: str, *, ids: dict[str, int], examples: int
+) -> Counter[int]:
     """How often each status was answered."""
     statuses: Counter[int] = Counter()
 
     @hypothesis.settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         database=None,
         derandomize=True,
@@ -108,17 +111,19 @@ def fuzz(operation: Any, mode: GenerationMode, key: str, ids: dict[str, int]) ->
 
 @pytest.mark.slow
 @pytest.mark.django_db
-@pytest.mark.parametrize("somebody", ["member", "superuser"], indirect=True)
+@pytest.mark.parametrize(("somebody", "examples"), list(EXAMPLES.items()), indirect=["somebody"])
 def test_nothing_that_can_be_asked_is_answered_with_a_5xx(
-    somebody: Api, ids: dict[str, int], application: Any
+    somebody: Api, examples: int, ids: dict[str, int], application: Any
 ) -> None:
+    key = somebody.headers["Authorization"]
     schema = schemathesis.openapi.from_wsgi("/api/v1/schema/", application)
     found: dict[str, Counter[int]] = defaultdict(Counter)
     for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result
         operation = result.ok()
         for mode in GenerationMode:
-            found[operation.label] += fuzz(operation, mode, somebody.headers["Authorization"], ids)
+            found[operation.label] += fuzz(operation, mode, key, ids=ids, examples=examples)
     assert len(found) > 90
-    # Nearly everything was also asked in a way that works, or was at least allowed.
-    never = [name for name, statuses in found.items() if not any(200 <= s < 300 for s in statuses)]
-    assert len(never) < len(found) / 3, never
+    # Much of it was also asked in a way that is allowed and works.
+    working = [name for name, statuses in found.items() if any(200 <= status < 300 for status in statuses)]
+    assert len(working) > len(found) / 2

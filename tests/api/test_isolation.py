@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import pytest
 
@@ -154,7 +155,7 @@ def test_filtering_by_what_belongs_to_another_team_is_not_found(ada: Api, ours: 
         assert list(refused.json) == [path.partition("?")[2].rstrip("=")]
 
 
-def bodies(house: House) -> list[tuple[str, str, str, dict[str, object]]]:
+def bodies(house: House) -> list[tuple[str, str, str, Mapping[str, object]]]:
     """Every reference that a body can hold: verb, path, the field that is named, the body."""
     event = {"type": "run_status", "statuses": ["finished"]}
     hook = {"type": "webhook", "integration": house.integration.pk}

@@ -40,10 +40,8 @@ def token(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-@pytest.mark.parametrize(
-    "ordering", ["", "id", "-id", "name", "-name", "status", "-status", "created_at", "status,-name"]
-)
-@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize("ordering", ["", "id", "-name", "status", "-status", "created_at", "status,-name"])
+@pytest.mark.parametrize("size", [2, 7])
 def test_pages_show_every_row_once_in_order_forward_and_backward(
     penguins: Cast, vera: Api, ordering: str, size: int
 ) -> None:

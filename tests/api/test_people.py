@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth import authenticate
 
 from runs.models import ApiKey, Organization, User
+from runs.services import people
 from runs.services.people import digest_of
 from tests import cast
 from tests.api.house import Api
@@ -139,5 +140,5 @@ def test_a_team_is_renamed_and_not_moved_by_its_admin(penguins: Cast, ada: Api) 
     assert ada.patch(team, {"name": "emperors"}).json["name"] == "emperors"
     other = Organization.objects.create(name="south")
     assert ada.patch(team, {"organization": other.pk}).status == 404
-    cast.people.create_team("gulls", organization=other, owner=penguins.ada)
+    people.create_team("gulls", organization=other, owner=penguins.ada)
     assert ada.patch(team, {"organization": other.pk}).status == 403
