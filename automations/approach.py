@@ -15,7 +15,7 @@ from typing import Any
 
 from automations.batches import Baseline, BatchView
 from automations.events.base import Config
-from automations.events.metric_nonfinite import RunMetricNonfinite, describe
+from automations.events.metric_nonfinite import RunMetricNonfinite
 from automations.events.metrics import MetricEventType, MetricFacts, metric_name, wanted_source
 from automations.events.runs import RunEventType, RunFacts
 from automations.models import Automation
@@ -226,7 +226,7 @@ class _Approach:
         """The closest approach, with the threshold that would have sufficed."""
         best = self._best()
         if best is None:
-            return Reason("not_evaluated")
+            return Reason("not_evaluated", {"hold": self.config["hold"]})
         number, end = best
         account = self.event_type.account(self.config, self.facts, end).data
         would_fire = self.event_type.would_fire(self.config, number)
@@ -265,8 +265,8 @@ class _Approach:
             and (not self.refused or self._refusal(self._position(end)) is None)
         ]
         best = max((strengths[end - first] for end in ends), default=math.nan)
-        margin = 2 * signal.slack * abs(best)
-        near = [end for end in ends if strengths[end - first] >= best - margin][:MAX_TIES]
+        floor = best - 2 * signal.slack * abs(best) if signal.slack else best
+        near = [end for end in ends if strengths[end - first] >= floor][:MAX_TIES]
         exact = [self._weakest_exactly(end) for end in near]
         return max(exact, key=lambda pair: (event_type.strength(config, pair[0]), -pair[1]), default=None)
 
@@ -296,7 +296,7 @@ def _never_diverged(automation: Automation, event_type: RunMetricNonfinite, run:
         return (stopped and stopped.reason) or Reason("never_nonfinite", asked)
     batch = batches.get(seq=first.piece.seq)
     if batch.received_at < automation.armed_at:
-        return Reason("seen_before", describe(first).data)
+        return Reason("seen_before", event_type.account(config, first).data)
     stopped = event_type.refused(config, RunFacts(batch.run_name, batch.run_user, batch.run_status))
-    why = event_type.explain(describe(first).as_json())
+    why = event_type.explain(event_type.account(config, first).as_json())
     return (stopped and stopped.reason) or Reason("matches_now", {"why": why})

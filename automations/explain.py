@@ -67,7 +67,7 @@ def why_run(automation: Automation, run: Run) -> Answer:
         _fired(automation, Q(run=run))
         or _mode(automation)
         or _scope(automation, run_scopes(run.project))
-        or _held_back(automation, Q(run=run))
+        or _held_back(_recorded(automation, Q(run=run)), automation.period)
         or _by_changes(automation, event_type, run)
     )
 
@@ -81,7 +81,7 @@ def why_version(automation: Automation, version: ArtifactVersion) -> Answer:
         _fired(automation, Q(version=version))
         or _mode(automation)
         or _scope(automation, _version_scopes(version))
-        or _held_back(automation, Q(version=version))
+        or _held_back(_recorded(automation, Q(version=version)), automation.period)
         or _by_events(automation, event_type, version)
     )
 
@@ -134,21 +134,16 @@ def _fired(automation: Automation, subject: Q) -> Answer | None:
     return Answer(True, Reason(reason["code"], reason["data"]), execution)
 
 
-def _held_back(automation: Automation, subject: Q) -> Answer | None:
+def _held_back(rows: QuerySet[Execution], period: int | None) -> Answer | None:
     """It matched, but the limit or a mute held it back."""
-    skipped = _recorded(automation, subject).filter(state=ExecutionState.SKIPPED).first()
+    skipped = rows.filter(state=ExecutionState.SKIPPED).first()
     if skipped is None:
         return None
-    reason = skipped.explanation
-    return Answer(False, Reason(reason["code"], _with_end(automation, reason["data"])), skipped)
-
-
-def _with_end(automation: Automation, data: dict[str, Any]) -> dict[str, Any]:
-    """Until when the limit holds."""
-    if automation.period is None or "fired_at" not in data:
-        return data
-    until = datetime.fromisoformat(data["fired_at"]) + timedelta(seconds=automation.period)
-    return {**data, "until": until.isoformat(timespec="seconds")}
+    code, data = skipped.explanation["code"], skipped.explanation["data"]
+    if period is not None and "fired_at" in data:
+        until = datetime.fromisoformat(data["fired_at"]) + timedelta(seconds=period)
+        data = {**data, "until": until.isoformat(timespec="seconds")}
+    return Answer(False, Reason(code, data), skipped)
 
 
 def _by_events(automation: Automation, event_type: EventType[Any], version: ArtifactVersion) -> Answer:
@@ -161,9 +156,15 @@ def _by_events(automation: Automation, event_type: EventType[Any], version: Arti
 
 def _by_changes(automation: Automation, event_type: RunEventType[Any], run: Run) -> Answer:
     if isinstance(event_type, MetricEventType | RunMetricNonfinite):
-        return Answer(False, approach.why_not(automation, event_type, run))
-    changes = [(change, change.received_at) for change in run.status_changes.order_by("seq")]
-    return _last_reason(automation, event_type, changes)
+        answer = Answer(False, approach.why_not(automation, event_type, run))
+    else:
+        changes = [(change, change.received_at) for change in run.status_changes.order_by("seq")]
+        answer = _last_reason(automation, event_type, changes)
+    if answer.reason.code == "matches_now" and run.lane.cursor == run.lane.head:
+        # Nobody is waited for. The limit's row is from before the rule was edited and counts on.
+        rows = Execution.objects.filter(automation=automation, run=run).order_by("-pk")
+        return _held_back(rows, automation.period) or answer
+    return answer
 
 
 def _last_reason(
@@ -220,7 +221,7 @@ def _sentences() -> Mapping[str, str]:
             "no value was NaN or infinite %(hold)s times in a row after the first %(warmup)s values"
         ),
         "matches_now": _("it matches (%(why)s) and waits for its worker"),
-        "not_evaluated": _("no window could be evaluated"),
+        "not_evaluated": _("no value could be evaluated %(hold)s times in a row"),
         "closest": _(
             "the condition %(condition)s was never met: the closest was %(value)s at step %(step)s; it would "
             "fire with %(would_fire)s"

@@ -10,12 +10,19 @@ from django.utils.translation import gettext_lazy as _
 
 from automations.batches import BatchView
 from automations.events.base import EVENTS, Config
-from automations.events.metrics import MetricEventType, MetricForm, is_resolved, metric_name, wanted_source
+from automations.events.metrics import (
+    SYSTEM_PREFIX,
+    MetricEventType,
+    MetricForm,
+    is_resolved,
+    metric_name,
+    wanted_source,
+)
 from automations.events.runs import RunEventType, RunFacts
 from automations.verdicts import Reason, Verdict
 from runs import metrics
 from runs.metrics import Piece
-from runs.models import MetricBatch
+from runs.models import MetricBatch, Source
 from runs.models.metrics import spelled
 from runs.names import NAME_LENGTH, validate_metric_name
 
@@ -137,11 +144,27 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
         if facts.first is None:
             return Verdict.no("all_finite")
         if facts.first.piece.seq != facts.seq:
-            return Verdict.no("seen_before", **describe(facts.first).data)
+            return Verdict.no("seen_before", **self.account(config, facts.first).data)
         return Verdict(hits=[facts.first.position])
 
     def describe(self, config: Config, facts: NonfiniteFacts, hit: int) -> Reason:
-        return describe(cast(Divergence, facts.first))
+        return self.account(config, cast(Divergence, facts.first))
+
+    def account(self, config: Config, first: Divergence) -> Reason:
+        """The value, and up to four before it in the same call."""
+        series, hit = first.piece.series, first.position
+        prefix = SYSTEM_PREFIX if first.piece.source == Source.SYSTEM else ""
+        return Reason(
+            "nonfinite",
+            {
+                "metric": config["metric"] or prefix + first.piece.name,
+                "value": spelled(series.values[hit]),
+                "step": series.steps[hit],
+                "timestamp": series.timestamps[hit],
+                "window": [spelled(value) for value in series.values[max(0, hit - 4) : hit + 1]],
+                "count": 1,
+            },
+        )
 
     def event_data(self, config: Config, facts: NonfiniteFacts, hit: int) -> dict[str, Any]:
         described = self.describe(config, facts, hit).data
@@ -155,26 +178,6 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
 
     def dedup_key(self, change: Any, hit: int) -> str:
         return f"metric:{change.run.pk}:{change.seq}:{hit}"
-
-
-def describe(first: Divergence) -> Reason:
-    """The value, and up to four before it in the same call."""
-    series, hit = first.piece.series, first.position
-    return Reason(
-        "nonfinite",
-        {
-            "metric": first.piece.name,
-            "value": spelled(series.values[hit]),
-            "step": series.steps[hit],
-            "timestamp": series.timestamps[hit],
-            "window": _spelled(series.values[max(0, hit - 4) : hit + 1]),
-            "count": 1,
-        },
-    )
-
-
-def _spelled(values: Sequence[float]) -> list[float | str]:
-    return [spelled(value) for value in values]
 
 
 def _diverges(view: BatchView, name: str) -> bool:

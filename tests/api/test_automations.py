@@ -103,7 +103,7 @@ EVENT_BODIES: dict[str, dict[str, Any]] = {
     "collection_tag_added": {"tag": "good"},
     "collection_tag_removed": {"tag": "good"},
     "run_status": {"statuses": ["running", "finished", "failed"], "user": "ada", "run_name": "^exp"},
-    "run_metric_threshold": {"metric": "loss", "comparison": "not_equal", "threshold": -1e300},
+    "run_metric_threshold": {"metric": "loss", "comparison": "not_equal", "threshold": -0.5},
     "run_metric_change": {
         "metric": "loss",
         "aggregation": "max",

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import cast
 
 
 @dataclass
@@ -23,7 +22,7 @@ class MailServer:
 
     @property
     def messages(self) -> list[EmailMessage]:
-        return [cast(EmailMessage, message_from_bytes(raw, policy=policy.default)) for raw in self.raw]
+        return [message_from_bytes(raw, policy=policy.default) for raw in self.raw]
 
 
 class _Conversation(socketserver.StreamRequestHandler):

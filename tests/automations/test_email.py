@@ -85,7 +85,7 @@ def test_it_arrives_at_a_real_mail_server_in_both_forms(penguins: Cast, smtp: An
     assert server.recipients == [["ada@example.com", "max@example.com"]]
     assert message["Subject"] == "loss is stuck"
     assert message["Message-ID"] == f"<{Delivery.objects.get().webhook_id}@127.0.0.1>"
-    parts = {part.get_content_type(): part.get_content() for part in message.iter_parts()}  # type: ignore[attr-defined]
+    parts = {part.get_content_type(): part.get_content() for part in message.iter_parts()}
     assert "Run: 本番 <b>&" in parts["text/plain"]
     assert "<td>本番 &lt;b&gt;&amp;</td>" in parts["text/html"]
     assert Delivery.objects.get().state == "succeeded"

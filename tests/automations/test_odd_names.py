@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail import EmailMultiAlternatives
 from pytest_httpserver import HTTPServer
 
 from automations.actions.slack import escaped
 from automations.services.rules import ActionDraft
 from registry.services.collections import set_alias
 from registry.services.versions import create_version, tag_version
+from runs.models import Role
 from runs.services import people
 from runs.services.projects import create_project
 from tests import cast
@@ -43,7 +45,7 @@ def actions(penguins: Cast, httpserver: HTTPServer) -> list[ActionDraft]:
 
 def with_text(actions: list[ActionDraft], variables: dict[str, str]) -> list[ActionDraft]:
     """Each action says every one of these, alone and in a text."""
-    webhook, slack, email = actions
+    webhook, slack, _email = actions
     payload: dict[str, Any] = {name: f"${{{name}}}" for name in variables}
     payload |= {f"in {name}": f'<${{{name}}}> "' for name in variables}
     message = "\n".join(f"${{{name}}}" for name in variables)
@@ -60,7 +62,8 @@ def assert_all_arrived(server: HTTPServer, values: dict[str, str]) -> None:
         assert hook[name] == value
         assert hook[f"in {name}"] == f'<{value}> "'
     [message] = mail.outbox
-    markup = str(message.alternatives[0][0])  # type: ignore[index]
+    assert isinstance(message, EmailMultiAlternatives)
+    markup = str(message.alternatives[0][0])
     everything = json.dumps(chat, ensure_ascii=False)
     for value in values.values():
         assert value in message.body
@@ -144,7 +147,7 @@ def test_a_tag_of_other_letters(penguins: Cast, httpserver: HTTPServer, actions:
 def test_names_of_a_registry_and_a_person(
     penguins: Cast, httpserver: HTTPServer, actions: list[ActionDraft]
 ) -> None:
-    odd = people.set_member(penguins.team, cast.person("o'<b>\"本番"), role="member").user
+    odd = people.set_member(penguins.team, cast.person("o'<b>\"本番"), role=Role.MEMBER).user
     models = cast.registry(ODD, owner=penguins.ada)
     values = {"registry_name": ODD, "event_author": "o'<b>\"本番", "artifact_collection_name": ODD}
     cast.rule(models, "collection_created", {}, actions=with_text(actions, values))

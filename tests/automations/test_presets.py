@@ -88,7 +88,8 @@ FOR_A_RUN: dict[str, Any] = {
             }
         ],
     },
-    # Events API v2, trigger: routing_key, event_action, dedup_key, payload (summary, source, severity), links.
+    # Events API v2, trigger: routing_key, event_action, dedup_key, links, and a payload with summary, source
+    # and severity.
     "pagerduty_trigger": {
         "routing_key": KEY,
         "event_action": "trigger",

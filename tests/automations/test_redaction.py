@@ -18,7 +18,7 @@ SECRET = 'töken "with" <marks> & 100 % / + 本番'
     "spelled",
     [
         pytest.param(str, id="as it is"),
-        pytest.param(lambda text: json.dumps(text), id="JSON"),
+        pytest.param(json.dumps, id="JSON"),
         pytest.param(lambda text: json.dumps(text, ensure_ascii=False), id="JSON with all signs"),
         pytest.param(lambda text: json.dumps(json.dumps(text)), id="JSON in JSON"),
         pytest.param(lambda text: html.escape(json.dumps(text)[1:-1]), id="JSON in HTML"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -161,5 +162,6 @@ def test_a_server_that_starts_rings_for_it_and_beat_does_later(rings: list[tuple
 
     doorbell.ring_prune()
     assert rings == [("prune", None)]
-    assert settings.CELERY_BEAT_SCHEDULE["prune"]["task"] == tasks.prune.name
-    assert settings.CELERY_BEAT_SCHEDULE["prune"]["schedule"] <= 3600
+    schedule: dict[str, Any] = settings.CELERY_BEAT_SCHEDULE["prune"]
+    assert schedule["task"] == tasks.prune.name
+    assert schedule["schedule"] <= 3600
