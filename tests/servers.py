@@ -260,25 +260,3 @@ def _take_own_valkey_database(number: int) -> None:
     url = os.environ.get("REDIS_URL", "")
     if url:
         os.environ["REDIS_URL"] = f"{url.rpartition('/')[0]}/{number % _VALKEY_DATABASES}"
-
-
-_DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_sequences", "live_server"})
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that uses no database says the same in both shapes: the production run leaves it out.
-
-    One that says itself in which shape it runs (`skipif`) is asked.
-    """
-    if os.environ.get("TRIPLINE_TEST_SHAPE") != "production":
-        return
-    left_out = [item for item in items if not _uses_a_database(item)]
-    items[:] = [item for item in items if _uses_a_database(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-
-
-def _uses_a_database(item: pytest.Item) -> bool:
-    fixtures = set(getattr(item, "fixturenames", ()))
-    markers = ("django_db", "skipif")
-    return any(map(item.get_closest_marker, markers)) or bool(fixtures & _DATABASE_FIXTURES)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.db.models import Model, QuerySet
 from rest_framework import viewsets
 from rest_framework.exceptions import NotFound
+from rest_framework.filters import BaseFilterBackend
 from rest_framework.response import Response
 
 from runs.filtersets import StrictFilterBackend
@@ -20,7 +21,7 @@ class ScopedViewSet(viewsets.GenericViewSet):
     """Base of every resource: what one does not see is not found."""
 
     lookup_value_regex = "[0-9]{1,18}"
-    filter_backends = (StrictFilterBackend, StableOrderingFilter)
+    filter_backends: Sequence[type[BaseFilterBackend]] = (StrictFilterBackend, StableOrderingFilter)
     content_negotiation_class = AlwaysTheSame
     schema = ErrorsToo()
     ordering_fields: ClassVar[Sequence[str]] = ["id"]
