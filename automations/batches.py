@@ -11,6 +11,7 @@ from automations.windows import Track
 from runs import metrics
 from runs.metrics import Series
 from runs.models import MetricBatch, Run, Source
+from runs.writers import await_writers
 
 # Leads are read in powers of two from here on, so that rules with other windows share them.
 _LEAD = 64
@@ -97,6 +98,8 @@ class BatchView:
 
     def _baseline(self, name: str, window: int, as_of: datetime) -> Baseline:
         key = (name, window, as_of)
+        if not self._baselines:
+            await_writers()
         if key not in self._baselines:
             self._baselines[key] = metrics.latest_finite(
                 self.run.project_id,

@@ -38,7 +38,8 @@ class ExecutionFilterSet(StrictFilterSet):
 
 
 class EventFilterSet(StrictFilterSet):
-    KNOWN = StrictFilterSet.KNOWN | {"after"}
+    # A feed has one order, and a cursor of its own.
+    KNOWN = frozenset({"after", "page_size"})
 
     type = django_filters.CharFilter()
     project = VisibleFilter(visible=runs_access.projects)

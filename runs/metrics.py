@@ -6,7 +6,7 @@ import math
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice, repeat
@@ -274,17 +274,17 @@ def series(
     return found
 
 
-def _joined(chunks: Iterable[MetricChunk]) -> Series | None:
+def _joined(chunks: QuerySet[MetricChunk]) -> Series | None:
     steps, timestamps, values = array("q"), array("d"), array("d")
-    first: MetricChunk | None = None
-    for chunk in chunks:
-        first = first or chunk
-        steps.extend(_ints(chunk.steps))
-        timestamps.extend(_floats(chunk.timestamps))
-        values.extend(_floats(chunk.values))
-    if first is None:
-        return None
-    return Series(steps, timestamps, values, first.first_index, first.finite_before)
+    first: tuple[int, int] | None = None
+    # No instances: a series may have come in as many calls as it has values.
+    columns = ("first_index", "finite_before", "steps", "timestamps", "values")
+    for index, finite_before, packed_steps, packed_times, packed_values in chunks.values_list(*columns):
+        first = first or (index, finite_before)
+        steps.extend(_ints(packed_steps))
+        timestamps.extend(_floats(packed_times))
+        values.extend(_floats(packed_values))
+    return None if first is None else Series(steps, timestamps, values, *first)
 
 
 def _picked(whole: Series, positions: list[int]) -> Series:

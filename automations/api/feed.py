@@ -17,6 +17,7 @@ from automations import access
 from automations.api.history import EventSerializer
 from automations.filtersets import EventFilterSet
 from automations.models import Event
+from runs.filtersets import StrictFilterBackend
 from runs.rest.paging import KeysetPagination
 from runs.rest.views import ScopedViewSet
 
@@ -35,6 +36,7 @@ class EventViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
     queryset = Event.objects.all()
     serializer_class = EventSerializer
     filterset_class = EventFilterSet
+    filter_backends = (StrictFilterBackend,)
     pagination_class = None
 
     def visible(self) -> QuerySet[Event]:

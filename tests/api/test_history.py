@@ -198,6 +198,6 @@ def test_a_cursor_that_cannot_be_is_named(penguins: Cast, vera: Api, cursor: str
 
 
 def test_the_feed_knows_its_query(penguins: Cast, vera: Api) -> None:
-    for query in ("page_size=0", "page_size=1001", "nonsense=1", "project=x"):
+    for query in ("page_size=0", "page_size=1001", "nonsense=1", "project=x", "ordering=-id", "cursor=x"):
         refused = vera.get(f"events/?{query}")
         assert (refused.status, list(refused.json)) == (400, [query.partition("=")[0]])

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from registry.models import ArtifactFile
 from runs.models import Role
@@ -104,6 +105,17 @@ def test_a_download_is_a_file_that_no_browser_runs(max_: Api, fish: int, files: 
     assert download.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert download.headers["Content-Length"] == str(len(page))
     assert download.headers["ETag"] == f'"{hashlib.sha256(page).hexdigest()}"'
+
+
+def test_a_file_may_be_larger_than_any_other_body(
+    max_: Api, fish: int, files: Path, settings: Settings
+) -> None:
+    settings.TRIPLINE_MAX_BODY = settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    draft = max_.made("versions/", {"collection": fish, "state": "pending"})["id"]
+    weights = b"x" * 3_000_000
+    assert max_.ask("PUT", f"versions/{draft}/files/model.bin", raw=weights).json["size"] == len(weights)
+    assert max_.get(f"versions/{draft}/files/model.bin").content == weights
+    assert max_.post("versions/", {"collection": fish, "description": "x" * 100}).status == 413
 
 
 def test_the_same_files_in_a_collection_are_the_same_version(max_: Api, fish: int, files: Path) -> None:

@@ -121,6 +121,7 @@ WHOLE = {
 
 @pytest.mark.parametrize(("event_type", "field"), WHOLE)
 def test_whole_numbers_have_their_bounds(event_type: str, field: str) -> None:
+    value: object
     least, most = WHOLE[event_type, field]
     for value in (least, most):
         assert check_event(event_type, with_(event_type, **{field: value}))[field] == value
@@ -130,6 +131,7 @@ def test_whole_numbers_have_their_bounds(event_type: str, field: str) -> None:
 
 @pytest.mark.parametrize("event_type", ["run_metric_threshold", "run_metric_change", "run_metric_zscore"])
 def test_a_threshold_is_a_finite_number_and_an_amount_is_positive(event_type: str) -> None:
+    value: object
     positive = event_type != "run_metric_threshold"
     for value in (1, 0.25, math.ulp(0.0), 1.7e308):
         stored = check_event(event_type, with_(event_type, threshold=value))["threshold"]
@@ -146,11 +148,11 @@ def test_a_threshold_is_a_finite_number_and_an_amount_is_positive(event_type: st
 # --- Texts ----------------------------------------------------------------------------------------
 
 PATTERNS = {
-    **{name: "alias" for name in ("version_added", "version_linked", "version_unlinked")},
-    **{name: "alias" for name in ("alias_added", "alias_removed")},
+    **dict.fromkeys(("version_added", "version_linked", "version_unlinked"), "alias"),
+    **dict.fromkeys(("alias_added", "alias_removed"), "alias"),
     **{name: "tag" for name in LEAST if "tag_" in name},
     "collection_created": "name",
-    **{name: "run_name" for name in RUN_TYPES},
+    **dict.fromkeys(RUN_TYPES, "run_name"),
 }
 
 
@@ -177,6 +179,7 @@ def test_patterns_are_re2s_and_refused_in_its_own_words(event_type: str) -> None
 
 @pytest.mark.parametrize("event_type", METRIC_TYPES)
 def test_a_metrics_name_is_taken_as_it_is(event_type: str) -> None:
+    name: object
     for name in ("loss", "val/loss", " padded ", "system.gpu.0.temp", "損失", "x" * 250, "a b%s${c}"):
         assert check_event(event_type, with_(event_type, metric=name))["metric"] == name
     for name in ("x" * 251, "nul\x00", "lone\ud800", 5, ["loss"]):

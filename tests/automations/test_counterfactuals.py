@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from automations import explain
+from automations.conditions import COMPARISONS
 from automations.models import Automation, Execution
 from automations.services.rules import save_automation
 from runs.models import Project, Run
@@ -138,7 +139,9 @@ def invented(number: int) -> Story:
     """A story without a firing, the same for the same number."""
     dice = random.Random(number)
     event_type = ["run_metric_threshold", "run_metric_change", "run_metric_zscore"][number % 3]
-    draw = dice.choice([lambda: dice.gauss(0, 1), lambda: dice.choice([0.25, 0.5, 0.75, -0.5])])
+    draw: Callable[[], float] = dice.choice(
+        [lambda: dice.gauss(0, 1), lambda: dice.choice([0.25, 0.5, 0.75, -0.5])]
+    )
     sizes = [dice.choice([1, 2, 5, 9]) for _batch in range(5)]
     batches = [[math.nan if dice.random() < 0.05 else draw() for _value in range(size)] for size in sizes]
     latest = [draw() for _other in range(4)]
@@ -147,7 +150,11 @@ def invented(number: int) -> Story:
         others.append(list(latest))
         if dice.random() < 0.5:
             latest[dice.randrange(4)] = draw()
-    config: dict[str, Any] = {"metric": "loss", "warmup": dice.choice([0, 0, 3]), "hold": dice.choice([1, 1, 2, 3])}
+    config: dict[str, Any] = {
+        "metric": "loss",
+        "warmup": dice.choice([0, 0, 3]),
+        "hold": dice.choice([1, 1, 2, 3]),
+    }
     config |= OPTIONS[event_type](dice)
     story = Story(event_type, config, batches, others)
     return _out_of_reach(story, number)
@@ -157,7 +164,7 @@ OPTIONS: dict[str, Any] = {
     "run_metric_threshold": lambda dice: {
         "aggregation": dice.choice(["average", "min", "max", "none"]),
         "window": dice.choice([1, 3]),
-        "comparison": dice.choice(["above", "above_or_equal", "below", "below_or_equal", "equal", "not_equal"]),
+        "comparison": dice.choice(list(COMPARISONS)),
     },
     "run_metric_change": lambda dice: {
         "aggregation": dice.choice(["average", "min", "none"]),
@@ -171,7 +178,7 @@ OPTIONS: dict[str, Any] = {
         "baseline": dice.choice(["runs", "values"]),
         "direction": dice.choice(["above", "below", "either"]),
     },
-}  # fmt: skip
+}
 
 
 def _out_of_reach(story: Story, number: int) -> Story:

@@ -219,7 +219,9 @@ def test_what_a_killed_run_logs_fires_nothing_and_was_the_first_all_the_same(pen
     assert dead.batches.count() == 2
 
 
-@pytest.mark.parametrize(("filters", "fires"), [({"user": "ada"}, 1), ({"user": "max"}, 0), ({"run_name": "^x"}, 0)])
+@pytest.mark.parametrize(
+    ("filters", "fires"), [({"user": "ada"}, 1), ({"user": "max"}, 0), ({"run_name": "^x"}, 0)]
+)
 def test_run_filters_apply(penguins: Cast, filters: dict[str, str], fires: int) -> None:
     automation = watch(penguins, **filters)
     log(new_run(penguins.project, user=penguins.ada, name="night"), "loss", ["NaN"])

@@ -97,7 +97,9 @@ def test_nested_keys_are_one_name_with_dots_in_both_sources(penguins: Cast) -> N
 def test_a_history_metric_whose_name_begins_with_system_is_not_the_prefixed_one(penguins: Cast) -> None:
     """`system.x` is always the system metric x; a history metric of that very name cannot be watched."""
     rules = [
-        rule(penguins.project, "run_metric_threshold", threshold("system.x", value=5, source=source), period=0)
+        rule(
+            penguins.project, "run_metric_threshold", threshold("system.x", value=5, source=source), period=0
+        )
         for source in ("auto", HISTORY, SYSTEM)
     ]
     deeper = rule(penguins.project, "run_metric_threshold", threshold("system.system.x", value=5), period=0)

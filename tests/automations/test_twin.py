@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +59,7 @@ class Case:
     @property
     def batches(self) -> Iterator[tuple[int, int]]:
         edges = sorted({0, *self.cuts, len(self.values)})
-        return zip(edges, edges[1:], strict=False)
+        return itertools.pairwise(edges)
 
 
 @st.composite
@@ -193,11 +195,11 @@ def lead_of(one: Rule) -> int:
 
 def facts_of(one: Rule, case: Case, start: int, end: int, track: Track) -> Any:
     batch = case.values[start:end]
-    run = {"run_name": "", "run_user": "", "run_status": "running", "resolved": True}
+    run: dict[str, Any] = {"run_name": "", "run_user": "", "run_status": "running", "resolved": True}
     if one.event_type == "run_metric_nonfinite":
         first = first_divergence(pieces(case, end), warmup=one.config["warmup"], hold=one.config["hold"])
-        return NonfiniteFacts(**run, seq=start, first=first)  # type: ignore[arg-type]
-    common = {
+        return NonfiniteFacts(**run, seq=start, first=first)
+    common: dict[str, Any] = {
         **run,
         "steps": list(range(start, end)),
         "timestamps": [0.0] * len(batch),
@@ -295,22 +297,20 @@ def saved(who: Cast, one: Rule) -> Automation:
 
 def drawn(number: int) -> Case:
     """A series of some length and ten rules on it, the same for the same number."""
-    import random
-
     dice = random.Random(number)
     scale = dice.choice(SCALES[:7])
-    noise: Callable[[], float] = lambda: dice.choice([dice.gauss(0.5, 0.2), 0.5, 0.6]) * scale  # noqa: E731
-    values = [dice.choice(NONFINITE) if dice.random() < 0.06 else noise() for _value in range(50)]
+    values = [dice.choice([dice.gauss(0.5, 0.2), 0.5, 0.6]) * scale for _value in range(50)]
+    values = [dice.choice(NONFINITE) if dice.random() < 0.06 else value for value in values]
     values = [value if math.isnan(value) else max(-1.7e308, min(value, 1.7e308)) for value in values]
     baselines: list[list[float]] = [[] for _value in values]
     cuts = sorted(dice.sample(range(1, 50), dice.choice([0, 4, 12, 30])))
     return Case(values, baselines, cuts, [any_rule(dice, values, baselines) for _rule in range(10)])
 
 
-def any_rule(dice: Any, values: Sequence[float], baselines: Sequence[Sequence[float]]) -> Rule:
+def any_rule(dice: random.Random, values: Sequence[float], baselines: Sequence[Sequence[float]]) -> Rule:
     event_type = dice.choice([*KINDS])
-    options = {"warmup": [0, 0, 3], "hold": [1, 1, 2], "source": ["auto", "history"]}
-    choices: dict[str, list[Any]] = {
+    options: dict[str, list[Any]] = {"warmup": [0, 0, 3], "hold": [1, 1, 2], "source": ["auto", "history"]}
+    every: dict[str, dict[str, list[Any]]] = {
         "run_metric_threshold": {
             "aggregation": ["average", "min", "max", "none"],
             "window": [1, 2, 5],
@@ -327,9 +327,9 @@ def any_rule(dice: Any, values: Sequence[float], baselines: Sequence[Sequence[fl
             "window": [2, 5, 10], "baseline": ["values"], "direction": ["above", "below", "either"]
         },
         "run_metric_nonfinite": {},
-    }[event_type]  # fmt: skip
-    config = {"metric": "m", "user": None, "run_name": None}
-    config |= {name: dice.choice(some) for name, some in {**options, **choices}.items()}
+    }  # fmt: skip
+    config: dict[str, Any] = {"metric": "m", "user": None, "run_name": None}
+    config |= {name: dice.choice(some) for name, some in {**options, **every[event_type]}.items()}
     if event_type == "run_metric_nonfinite":
         return Rule(event_type, config)
     seen = [abs(number) for _place, number in twin.numbers(event_type, config, values, baselines)]

@@ -113,9 +113,9 @@ AGGREGATE: dict[str, Callable[[list[float]], float]] = {"average": average, "min
 def is_met(event_type: str, config: Config, number: float) -> bool:
     if math.isnan(number):
         return False
-    wanted = config["threshold"]
+    wanted = float(config["threshold"])
     if event_type == "run_metric_threshold":
-        return {
+        found: bool = {
             "above": number > wanted,
             "above_or_equal": number >= wanted,
             "below": number < wanted,
@@ -123,7 +123,8 @@ def is_met(event_type: str, config: Config, number: float) -> bool:
             "equal": number == wanted,
             "not_equal": number != wanted,
         }[config["comparison"]]
-    return {
+        return found
+    reached: bool = {
         "increase": number >= wanted,
         "above": number >= wanted,
         "decrease": number <= -wanted,
@@ -131,3 +132,4 @@ def is_met(event_type: str, config: Config, number: float) -> bool:
         "any": abs(number) >= wanted,
         "either": abs(number) >= wanted,
     }[config["direction"]]
+    return reached
