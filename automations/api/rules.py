@@ -19,7 +19,6 @@ from automations.events.base import EVENTS
 from automations.filtersets import AutomationFilterSet
 from automations.models import Action, Automation, Event, Mode
 from automations.services import rules
-from automations.services.rules import ActionDraft
 from registry import access as registry_access
 from registry.models import ArtifactVersion
 from runs import access as runs_access
@@ -137,9 +136,6 @@ class AutomationViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
             period = data.pop("period")
             automation.period = None if period == "run" else period
         actions = data.pop("actions", None)
-        if actions is None and automation.pk and scope != automation.scope:
-            # In another place the same actions may be somebody else's integrations: asked again.
-            actions = [ActionDraft(row.type, row.integration, row.config) for row in automation.actions.all()]
         for field, value in data.items():
             setattr(automation, field, value)
         return rules.save_automation(automation, scope=scope, actions=actions)

@@ -14,6 +14,7 @@ from automations.events.metrics import (
     MetricFacts,
     MetricForm,
     aggregate_text,
+    limit,
     shown,
 )
 from automations.verdicts import Reason
@@ -85,10 +86,10 @@ class RunMetricChange(MetricEventType[MetricFacts]):
         return Signal.of(numbers, start=start)
 
     def met(self, config: Config, number: float) -> bool:
-        return self.strength(config, number) >= float(config["threshold"])
+        return self.strength(config, number) >= limit(config)
 
     def borders(self, config: Config) -> tuple[float, ...]:
-        amount = config["threshold"]
+        amount = limit(config)
         return {"increase": (amount,), "decrease": (-amount,), "any": (-amount, amount)}[config["direction"]]
 
     def strength(self, config: Config, number: float) -> float:

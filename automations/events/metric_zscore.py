@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from automations.batches import Baseline, BatchView
 from automations.events.base import EVENTS, Config
-from automations.events.metrics import WINDOW_MAX, MetricEventType, MetricFacts, MetricForm, shown
+from automations.events.metrics import WINDOW_MAX, MetricEventType, MetricFacts, MetricForm, limit, shown
 from automations.verdicts import Reason, Verdict
 from automations.windows import Moments, Signal, Track
 
@@ -150,11 +150,11 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
         return Moments.of(facts.track.window(end - 1, config["window"]))
 
     def met(self, config: Config, number: float) -> bool:
-        return self.strength(config, number) >= float(config["threshold"])
+        return self.strength(config, number) >= limit(config)
 
     def borders(self, config: Config) -> tuple[float, ...]:
-        limit = config["threshold"]
-        return {"above": (limit,), "below": (-limit,), "either": (-limit, limit)}[config["direction"]]
+        amount = limit(config)
+        return {"above": (amount,), "below": (-amount,), "either": (-amount, amount)}[config["direction"]]
 
     def strength(self, config: Config, number: float) -> float:
         """R44, with the sign of the direction."""

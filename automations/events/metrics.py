@@ -226,6 +226,11 @@ def metric_name(config: Config) -> str:
     return str(config["metric"] or "").removeprefix(SYSTEM_PREFIX)
 
 
+def limit(config: Config) -> float:
+    """The threshold. PostgreSQL gives a large one back as a whole number, which is not the double it was."""
+    return float(config["threshold"])
+
+
 def wanted_source(config: Config) -> str:
     """`auto`, `history` or `system`; `system.<name>` is always the system metric (R21)."""
     is_system = (config["metric"] or "").startswith(SYSTEM_PREFIX)
@@ -308,13 +313,13 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
         return facts.track.remember(("threshold", aggregation, reach), make)
 
     def met(self, config: Config, number: float) -> bool:
-        return number == number and COMPARISONS[config["comparison"]](number, config["threshold"])
+        return number == number and COMPARISONS[config["comparison"]](number, limit(config))
 
     def borders(self, config: Config) -> tuple[float, ...]:
-        return (config["threshold"],)
+        return (limit(config),)
 
     def strength(self, config: Config, number: float) -> float:
-        comparison, distance = config["comparison"], number - float(config["threshold"])
+        comparison, distance = config["comparison"], number - limit(config)
         if comparison in {"equal", "not_equal"}:
             return -abs(distance) if comparison == "equal" else abs(distance)
         return number if comparison.startswith("above") else -number

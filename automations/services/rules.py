@@ -103,6 +103,9 @@ def save_automation(
     if before is None or _rearmed(before, automation):
         automation.armed_at = clock.now()
     save_named(automation)
+    if actions is None and before is not None and before.scope_key != automation.scope_key:
+        # In another place the same actions may be somebody else's integrations: asked again.
+        actions = [ActionDraft(row.type, row.integration, row.config) for row in automation.actions.all()]
     if actions is not None:
         _replace_actions(automation, actions)
     for changed in {row.scope_key: row.scope for row in (before, automation) if row}.values():
