@@ -261,8 +261,8 @@ def other_state(scene: Scene) -> tuple[Automation, Run]:
 
 def scene_of(who: Cast, clock: Clock, kind: str) -> Scene:
     scene = Scene(who, KINDS[kind], create_project(who.team, f"{kind} {Project.objects.count()}"), clock)
-    for value in (0.4, 0.6):
-        log(new_run(scene.project, name="other"), "loss", [value])
-        log(Run.objects.latest("pk"), "loss", [value], source="system")
+    for value in (0.4, 0.6) if kind == "runs" else ():
+        for source in ("history", "system"):
+            log(new_run(scene.project), "loss", [value], source=source)
     clock.move(seconds=1)
     return scene

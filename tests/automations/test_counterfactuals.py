@@ -24,7 +24,7 @@ from tests.cast import Cast, Clock, log, new_run, rule
 
 pytestmark = pytest.mark.django_db
 
-CASES = 36
+CASES = 21
 
 
 @dataclass(frozen=True)

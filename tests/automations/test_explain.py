@@ -138,6 +138,6 @@ def test_an_answer_costs_as_many_queries_for_many_batches_as_for_few(penguins: C
             with CaptureQueriesContext(connection) as queries:
                 explain.why_run(automation, Run.objects.get(pk=run.pk))
             counts.append(len(queries))
-            for _batch in range(15):
+            for _batch in range(5):
                 scene.log(run, scene.watched.cold)
         assert counts[0] == counts[1], kind

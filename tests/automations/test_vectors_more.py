@@ -98,7 +98,7 @@ def test_v9_and_v10_a_value_stands_out_from_thirty_other_runs(penguins: Cast) ->
     assert data["mean"] == pytest.approx(0.74)
 
 
-@pytest.mark.parametrize("value", [0.74, 0.1, 0.7, 0.28, 1e-300, -3.3])
+@pytest.mark.parametrize("value", [0.74, 0.71, 1e-300])
 def test_v11_of_thirty_equal_runs_nothing_stands_out(penguins: Cast, value: float) -> None:
     """The rounded mean of thirty equal numbers may be another number; they do not deviate all the same."""
     runs_that_logged(penguins, [value] * 30)
