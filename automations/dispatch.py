@@ -21,7 +21,6 @@ from automations.models import (
     Execution,
     ExecutionState,
     Integration,
-    Order,
 )
 from automations.occasions import occasion_of, speaking_to, team_of
 from automations.template import TemplateError
@@ -90,7 +89,7 @@ def _rendered(execution: Execution, action: Action, event: Event) -> tuple[Deliv
         type=action.type,
         state=_first_state(action.integration),
         order=order,
-        order_key="" if order == Order.ANY else turns.key(action, event),
+        order_key=turns.key(action, event, order),
         order_seq=event.sequence,
         cause=cause.following(event.cause, execution.pk),
         created_at=now,

@@ -15,21 +15,24 @@ from automations.models import UNSETTLED, Action, Delivery, DeliveryState, Event
 from runs.names import NAME_LENGTH
 
 
-def key(action: Action, event: Event) -> str:
+def key(action: Action, event: Event, order: str) -> str:
     """Messages with the same key wait for each other; "" where there is nothing to wait for.
 
     Ordered ones by collection or run; of the latest only, each alias and each tag counts alone: the latest
     move of `production` overtakes none of `staging`.
     """
+    if order == Order.ANY:
+        return ""
     if event.run_id:
         subject = f"run:{event.run_id}"
     elif event.collection_id:
         subject = f"collection:{event.collection_id}"
     else:
         return ""
-    label = event.data.get("alias") or event.data.get("tag") or ""
-    place = f"{action.integration_id}/{action.automation_id}/{action.position}"
-    return f"{place}/{subject}/{label}"[:NAME_LENGTH]
+    key = f"{action.integration_id}/{action.automation_id}/{action.position}/{subject}"
+    if order == Order.LATEST_ONLY:
+        key += f"/{event.data.get('alias') or event.data.get('tag') or ''}"
+    return key[:NAME_LENGTH]
 
 
 def has_come(delivery: Delivery, now: datetime) -> bool:
