@@ -13,6 +13,7 @@ from automations.services.rules import ActionDraft
 from registry.models import ArtifactVersion, Collection
 from registry.services.collections import set_alias
 from registry.services.versions import create_version
+from runs.models import RunStatus
 from runs.services.runs import set_status
 from tests import cast
 from tests.cast import Cast, Clock
@@ -277,7 +278,7 @@ class TestLatestOnly:
         )
         first, second = (cast.new_run(penguins.project, name=name) for name in ("one", "two"))
         cast.decide()
-        set_status(first, "finished", actor=None)
+        set_status(first, RunStatus.FINISHED, actor=None)
         cast.decide()
         deliver(clock)
         assert second.name == "two"
