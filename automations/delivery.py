@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -35,6 +36,13 @@ def drain(integration_id: int | None) -> None:
     """Send everything that is due to one integration, oldest first, until nothing is."""
     while (delivery := _claim(integration_id)) is not None:
         _settle(delivery, _tried(delivery))
+
+
+def try_once(delivery: Delivery) -> Outcome:
+    """One attempt, now and final: for a delivery that holds a lease already."""
+    outcome = replace(_tried(delivery), permanent=True)
+    _settle(delivery, outcome)
+    return outcome
 
 
 def _claim(integration_id: int | None) -> Delivery | None:

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from automations import vault
+from automations.admin.blocks import json_block, text_block
 from automations.models import Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
 from config.adminbase import (
@@ -155,5 +156,14 @@ class InboxRequestAdmin(ReadOnlyAdmin):
     list_filter = ["verdict", ("inbox", VisibleFilter)]
     search_fields = ["inbox__name"]
     list_select_related = ["inbox"]
-    fields = [*list_display, "headers", "body"]
+    fields = [*list_display, "came_with", "came"]
+    readonly_fields = ["came_with", "came"]
     team_path = "inbox__team"
+
+    @admin.display(description=gettext_lazy("headers"))
+    def came_with(self, obj: InboxRequest) -> str:
+        return json_block(obj.headers)
+
+    @admin.display(description=gettext_lazy("body"))
+    def came(self, obj: InboxRequest) -> str:
+        return text_block(obj.body)
