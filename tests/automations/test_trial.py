@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import connection
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from automations import delivery
+from automations.actions.base import Outcome
 from automations.models import Attempt, Delivery, Execution, Integration
 from automations.services import targets
 from runs import cause
 from runs.models import User
 from tests import cast
-from tests.adminpages import Pages, text
+from tests.adminpages import Pages, notes, text
 from tests.api.house import Api
 from tests.automations.stories import integration
 from tests.cast import Cast, Clock
@@ -77,6 +80,46 @@ def test_the_admin_shows_it_as_a_test(penguins: Cast, hook: Integration) -> None
     assert "ada tried the integration the hook" in text(
         pages.client.get(pages.change_url(Execution.objects.get()))
     )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_in_the_admin_several_are_tried_and_each_says_what_came_back(
+    penguins: Cast, httpserver: HTTPServer, hook: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the page's transaction: nobody waits for a receiver in it."""
+    within: list[bool] = []
+    send = delivery.try_once
+
+    def watched(message: Delivery) -> Outcome:
+        within.append(connection.in_atomic_block)
+        return send(message)
+
+    monkeypatch.setattr(delivery, "try_once", watched)
+    httpserver.expect_request("/bad").respond_with_data("no", status=500)
+    bad = cast.webhook(penguins.team, httpserver.url_for("/bad"), name="bad")
+    mails = integration(penguins.team, "email", name="mails")
+    penguins.ada.is_staff = True
+    penguins.ada.save()
+    pages = Pages(penguins.ada)
+    said = notes(pages.act(Integration, "try_out", [hook, bad, mails]))
+    for told in (r"the hook: HTTP 201 \(\d\.\d\d s\)", r"bad: HTTP 500 \(", r"mails: sent \("):
+        assert re.search(told, said), said
+    assert within == [False, False, False]
+    assert Execution.objects.filter(is_test=True).count() == 3
+
+    many = [cast.webhook(penguins.team, "https://hooks.example.com/", name=name) for name in "abcdef"]
+    assert "5 at most" in notes(pages.act(Integration, "try_out", many))
+    assert len(within) == 3
+
+
+def test_who_may_not_write_tries_nothing_in_the_admin(
+    penguins: Cast, httpserver: HTTPServer, hook: Integration, django_capture_on_commit_callbacks: Any
+) -> None:
+    penguins.max.is_staff = True
+    penguins.max.save()
+    with django_capture_on_commit_callbacks(execute=True):
+        Pages(penguins.max).act(Integration, "try_out", [hook])
+    assert (httpserver.log, Execution.objects.count()) == ([], 0)
 
 
 def test_what_failed_failed_at_once_and_is_not_tried_again(
