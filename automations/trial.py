@@ -29,7 +29,7 @@ def _recorded(integration: Integration, actor: User) -> Delivery:
     with speaking_to(integration.team):
         text = _("This is a test message from Tripline.")
         action = _saying(text, integration, actor)
-        occasion = Occasion({}, why=text, mark=test_mark(), audience=f"team:{integration.team_id}")
+        occasion = Occasion({}, mark=test_mark(), audience=f"team:{integration.team_id}")
         body = ACTIONS[action.type].render(action, occasion)
     reason = Reason("trial", {"actor": actor.username, "integration": integration.name})
     execution = Execution.objects.create(
