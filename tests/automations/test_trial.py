@@ -10,9 +10,9 @@ import pytest
 from django.core import mail
 from django.db import connection
 from pytest_httpserver import HTTPServer
-from werkzeug import Request, Response
 
 from automations import delivery
+from automations.actions import http
 from automations.actions.base import Outcome
 from automations.models import Attempt, Delivery, Execution, Integration
 from automations.services import targets
@@ -138,20 +138,20 @@ def test_what_failed_failed_at_once_and_is_not_tried_again(
     assert len(httpserver.log) == 1
 
 
-def test_it_is_sent_once_though_others_look_for_what_is_due(
-    penguins: Cast, httpserver: HTTPServer, clock: Clock
+def test_it_is_sent_once_though_another_sender_looks_meanwhile(
+    httpserver: HTTPServer, penguins: Cast, hook: Integration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The receiver answers only after another sender has looked."""
-    seen: list[int] = []
+    post, waiting = http.post, []
 
-    def look(_request: Request) -> Response:
-        seen.append(delivery.due(clock()).count())
-        return Response("ok")
+    def slow(*arguments: Any, **named: Any) -> http.OutboundResponse:
+        waiting.append(Delivery.objects.filter(state="pending").count())
+        delivery.drain(hook.pk)
+        return post(*arguments, **named)
 
-    httpserver.expect_request("/slow").respond_with_handler(look)
-    assert tried(penguins.ada, cast.webhook(penguins.team, httpserver.url_for("/slow")))["ok"] is True
-    assert seen == [0]
-    assert Attempt.objects.count() == 1
+    monkeypatch.setattr(http, "post", slow)
+    assert tried(penguins.ada, hook)["ok"] is True
+    assert waiting == [1], "it was there to be taken"
+    assert (len(httpserver.log), Attempt.objects.count()) == (1, 1)
 
 
 def test_what_follows_from_it_names_it_as_the_cause(
