@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -39,6 +40,13 @@ def drain(integration_id: int | None) -> None:
         if time.monotonic() - began > _SLICE:
             doorbell.ring_drain(integration_id)
             return
+
+
+def try_once(claim: Claim) -> Outcome:
+    """One attempt, now and final, for what we hold already."""
+    outcome = replace(_tried(claim), permanent=True)
+    _settle(claim, outcome)
+    return outcome
 
 
 def _tried(claim: Claim) -> Outcome:

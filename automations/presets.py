@@ -102,17 +102,15 @@ def _gitlab(words: Words) -> Payload:
 
 
 def _slack_blocks(words: Words) -> Payload:
+    # A button would be marked as broken once it is pressed: Slack asks its app about every press.
+    link = f"<{words.link}|Open in Tripline>"
     return {
-        # Read for marks such as <!channel>, unlike plain_text: no name that others choose.
+        # Read for marks such as <!channel>, unlike plain_text: no name that others choose. The link is
+        # percent-encoded, and holds none.
         "text": "${automation_name}",
         "blocks": [
             {"type": "section", "text": {"type": "plain_text", "text": words.summary}},
-            {
-                "type": "actions",
-                "elements": [
-                    {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": words.link}
-                ],
-            },
+            {"type": "section", "text": {"type": "mrkdwn", "text": link}},
         ],
     }
 
@@ -122,10 +120,7 @@ def _teams(words: Words) -> Payload:
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "body": [
-            {"type": "TextBlock", "text": "${automation_name}", "weight": "Bolder", "wrap": True},
-            {"type": "TextBlock", "text": words.summary, "wrap": True},
-        ],
+        "body": [_plain("${automation_name}", weight="Bolder"), _plain(words.summary)],
         "actions": [{"type": "Action.OpenUrl", "title": "Open in Tripline", "url": words.link}],
     }
     attachment = {
@@ -136,6 +131,11 @@ def _teams(words: Words) -> Payload:
     return {"type": "message", "attachments": [attachment]}
 
 
+def _plain(text: str, **style: str) -> Payload:
+    """Text in which a name that looks like Markdown stays as it is; a TextBlock would make a link of it."""
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": text, **style}]}
+
+
 def _pagerduty_trigger(words: Words) -> Payload:
     return {
         "routing_key": "${PAGERDUTY_ROUTING_KEY}",
@@ -143,9 +143,10 @@ def _pagerduty_trigger(words: Words) -> Payload:
         "dedup_key": words.incident,
         "payload": {
             "summary": words.summary,
-            "source": "tripline",
+            "source": words.incident,
             "severity": "error",
-            "component": "${project_name}",
+            "component": "${project_name}${registry_name}",
+            "class": "${event_type}",
             "custom_details": dict(words.details),
         },
         "links": [{"href": words.link, "text": "Open in Tripline"}],
@@ -182,7 +183,8 @@ PRESETS: tuple[Preset, ...] = (
         url="https://gitlab.com/api/v4/projects/PROJECT_ID/trigger/pipeline",
         hint=_(
             "Signing secret: a secret named GITLAB_TRIGGER_TOKEN that holds the trigger's token. As the "
-            "access token it would be sent as a login too, which GitLab refuses."
+            "access token it would be sent as a login too, which GitLab refuses. The project must let "
+            "pipelines take variables."
         ),
         make=_gitlab,
     ),
@@ -196,7 +198,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         key="teams",
         label=_("Microsoft Teams: adaptive card"),
-        url="https://….logic.azure.com/workflows/…",
+        url="https://….environment.api.powerplatform.com/powerautomate/automations/direct/workflows/…",
         hint=_("The address of a workflow that posts to a channel when a webhook request is received."),
         make=_teams,
     ),
@@ -224,8 +226,11 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         key="jenkins",
         label=_("Jenkins: generic webhook trigger"),
-        url="https://jenkins.example.com/generic-webhook-trigger/invoke?token=TOKEN",
-        hint=_("Map the fields by JSONPath in the job, for instance $.url."),
+        url="https://jenkins.example.com/generic-webhook-trigger/invoke",
+        hint=_(
+            "Access token: the token of the job's trigger. Map the fields by JSONPath in the job, for "
+            "instance $.url."
+        ),
         make=_jenkins,
     ),
 )

@@ -72,8 +72,7 @@ def _headers(delivery: Delivery, integration: Integration, body: bytes) -> dict[
     headers = {"Content-Type": "application/json"}
     if integration.access_token:
         headers["Authorization"] = f"Bearer {vault.decrypt(integration.access_token.ciphertext)}"
-    # Without an execution it tries the integration itself.
-    if not delivery.execution_id or delivery.execution.is_test:
+    if delivery.execution.is_test:
         headers["Tripline-Test"] = "1"
     keys = outgoing.signing_keys(integration)
     return headers | signing.sign(delivery.webhook_id, int(time.time()), body=body, secrets=keys)

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.html import format_html
 from django.utils.translation import gettext_lazy, ngettext
 
 from automations import access, delivery
+from automations.admin.blocks import json_block, text_block
 from automations.api.history import sentence
 from automations.events.base import EVENTS
 from automations.models import Attempt, Delivery, Event, Execution, Feed, Outlet, RunLimit
@@ -63,10 +62,15 @@ class EventAdmin(ReadOnlyAdmin):
         "run",
         "version__home",
     ]
-    fields = [*list_display, "organization", "version", "data"]
+    fields = [*list_display, "organization", "version", "facts"]
+    readonly_fields = ["facts"]
 
     def visible(self, user: Any) -> QuerySet[Event]:
         return access.events(user)
+
+    @admin.display(description=gettext_lazy("data"))
+    def facts(self, obj: Event) -> str:
+        return json_block(obj.data)
 
 
 class HistoryAdmin(ReadOnlyAdmin):
@@ -114,13 +118,20 @@ class ExecutionAdmin(HistoryAdmin):
         "automation_name",
         "event_type",
         "state",
+        "is_test",
         "count",
         "run",
         "version",
         "team",
         "registry",
     ]
-    list_filter = ["state", ExecutionEventFilter, ("team", VisibleFilter), ("registry", VisibleFilter)]
+    list_filter = [
+        "state",
+        "is_test",
+        ExecutionEventFilter,
+        ("team", VisibleFilter),
+        ("registry", VisibleFilter),
+    ]
     search_fields = ["automation_name", "run__name", "=run__run_id"]
     list_select_related = ["run", "version__home", "team", "registry", "automation", "event"]
     date_hierarchy = "created_at"
@@ -130,6 +141,7 @@ class ExecutionAdmin(HistoryAdmin):
         "what",
         "event",
         "state",
+        "is_test",
         "why",
         "data",
         "count",
@@ -139,8 +151,10 @@ class ExecutionAdmin(HistoryAdmin):
         "registry",
         "created_at",
         "finished_at",
+        "event_then",
+        "actions_then",
     ]
-    readonly_fields = ["name_then", "what", "why", "data"]
+    readonly_fields = ["name_then", "what", "why", "data", "event_then", "actions_then"]
     inlines = [DeliveryInline]
 
     def visible(self, user: Any) -> QuerySet[Execution]:
@@ -160,8 +174,15 @@ class ExecutionAdmin(HistoryAdmin):
 
     @admin.display(description=gettext_lazy("data"))
     def data(self, obj: Execution) -> str:
-        text = json.dumps(obj.explanation.get("data", {}), ensure_ascii=False, indent=2)
-        return format_html("<pre>{}</pre>", text)
+        return json_block(obj.explanation.get("data", {}))
+
+    @admin.display(description=gettext_lazy("the event then"))
+    def event_then(self, obj: Execution) -> str:
+        return json_block(obj.snapshot.get("event", {}))
+
+    @admin.display(description=gettext_lazy("its actions then"))
+    def actions_then(self, obj: Execution) -> str:
+        return json_block(obj.snapshot.get("actions", []))
 
     def deliveries(self, rows: list[Any]) -> QuerySet[Delivery]:
         return Delivery.objects.filter(execution__in=rows)
@@ -190,12 +211,17 @@ class DeliveryAdmin(HistoryAdmin):
     search_fields = ["=webhook_id", "execution__automation_name"]
     list_select_related = ["execution", "integration"]
     date_hierarchy = "created_at"
-    fields = [*list_display, "finished_at", "body"]
+    fields = [*list_display, "finished_at", "message"]
+    readonly_fields = ["message"]
     inlines = [AttemptInline]
     execution_path = "execution"
 
     def visible(self, user: Any) -> QuerySet[Delivery]:
         return access.deliveries(user)
+
+    @admin.display(description=gettext_lazy("body"))
+    def message(self, obj: Delivery) -> str:
+        return text_block(obj.body)
 
     def deliveries(self, rows: list[Any]) -> QuerySet[Delivery]:
         return Delivery.objects.filter(pk__in=[row.pk for row in rows])
@@ -207,10 +233,33 @@ class AttemptAdmin(ReadOnlyAdmin):
     list_filter = ["status_code"]
     search_fields = ["=delivery__webhook_id"]
     list_select_related = ["delivery"]
-    fields = ["delivery", "number", "started_at", "duration", "status_code", "error", "request", "response"]
+    fields = [
+        "delivery",
+        "number",
+        "started_at",
+        "duration",
+        "status_code",
+        "error",
+        "sent",
+        "sent_body",
+        "answer",
+    ]
+    readonly_fields = ["sent", "sent_body", "answer"]
 
     def visible(self, user: Any) -> QuerySet[Attempt]:
         return Attempt.objects.filter(delivery__in=access.deliveries(user).values("pk"))
+
+    @admin.display(description=gettext_lazy("request"))
+    def sent(self, obj: Attempt) -> str:
+        return json_block({name: value for name, value in obj.request.items() if name != "body"})
+
+    @admin.display(description=gettext_lazy("body"))
+    def sent_body(self, obj: Attempt) -> str:
+        return text_block(obj.request.get("body", ""))
+
+    @admin.display(description=gettext_lazy("response"))
+    def answer(self, obj: Attempt) -> str:
+        return text_block(obj.response)
 
 
 @admin.register(Outlet)

@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from automations import access
+from automations import access, testfire
 from automations.events.base import EVENTS
 from automations.models import Action, Automation, Integration, Mode, ScopeType
 from automations.services import rules
@@ -193,7 +193,7 @@ class AutomationAdmin(ScopedAdmin):
     readonly_fields = ["armed_at", "created_by", "created_at", "updated_at"]
     autocomplete_fields = ["project", "registry", "collection", "team", "organization"]
     inlines = [ActionInline]
-    actions = ["enable", "disable"]
+    actions = ["enable", "disable", "fire_as_test"]
     write_role = Role.MEMBER
 
     def visible(self, user: Any) -> QuerySet[Automation]:
@@ -254,6 +254,18 @@ class AutomationAdmin(ScopedAdmin):
     @admin.action(description=gettext_lazy("Disable"), permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
         self._set_mode(request, queryset, Mode.DISABLED)
+
+    @admin.action(description=gettext_lazy("Fire with an example, as a test"), permissions=["change"])
+    def fire_as_test(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
+        found = self.writable(request, queryset)
+        for automation in found:
+            testfire.fire_by_hand(automation, actor=actor(request))
+        text = ngettext(
+            "%(count)d automation was fired; its execution tells what came of it.",
+            "%(count)d automations were fired; their executions tell what came of it.",
+            len(found),
+        )
+        self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
 
 
 @admin.register(Action)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from automations import vault
+from automations import trial, vault
+from automations.admin.blocks import json_block, text_block
 from automations.models import Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
 from config.adminbase import (
@@ -23,6 +26,9 @@ from config.adminbase import (
     actor,
 )
 from runs.models import Role
+
+# So many integrations are tried at a time.
+_TRIALS = 5
 
 _KEPT = gettext_lazy("Not shown again. Leave it empty to keep what is stored.")
 
@@ -110,7 +116,7 @@ class IntegrationAdmin(TeamOwnedAdmin):
     ]
     readonly_fields = ["host", "failing_since", "disabled_at", "disabled_reason", "created_at"]
     fixed_fields = ["team", "type"]
-    actions = ["enable", "disable"]
+    actions = ["enable", "disable", "try_out"]
 
     @admin.display(description=gettext_lazy("enabled"), boolean=True)
     def healthy(self, obj: Integration) -> bool:
@@ -143,6 +149,22 @@ class IntegrationAdmin(TeamOwnedAdmin):
     def disable(self, request: HttpRequest, queryset: QuerySet[Integration]) -> None:
         self._set_enabled(request, queryset, enabled=False)
 
+    @admin.action(description=gettext_lazy("Send a test message"), permissions=["change"])
+    def try_out(self, request: HttpRequest, queryset: QuerySet[Integration]) -> None:
+        found = self.writable(request, queryset)
+        if len(found) > _TRIALS:
+            raise ValidationError(_("Choose %(most)d at most: each is waited for.") % {"most": _TRIALS})
+        for integration in found:
+            # After the transaction of this page: receivers are slow, and some are our own inboxes.
+            transaction.on_commit(partial(self._try, request, integration))
+
+    def _try(self, request: HttpRequest, integration: Integration) -> None:
+        outcome = trial.try_integration(integration, actor=actor(request))
+        answer = outcome.error or (f"HTTP {outcome.status}" if outcome.status else _("sent"))
+        data = {"name": integration.name, "answer": answer, "seconds": outcome.duration}
+        text = _("%(name)s: %(answer)s (%(seconds).2f s)") % data
+        self.message_user(request, text, messages.SUCCESS if outcome.ok else messages.ERROR)
+
 
 @admin.register(Inbox)
 class InboxAdmin(TeamOwnedAdmin):
@@ -165,5 +187,14 @@ class InboxRequestAdmin(ReadOnlyAdmin):
     list_filter = ["verdict", ("inbox", VisibleFilter)]
     search_fields = ["inbox__name"]
     list_select_related = ["inbox"]
-    fields = [*list_display, "headers", "body"]
+    fields = [*list_display, "came_with", "came"]
+    readonly_fields = ["came_with", "came"]
     team_path = "inbox__team"
+
+    @admin.display(description=gettext_lazy("headers"))
+    def came_with(self, obj: InboxRequest) -> str:
+        return json_block(obj.headers)
+
+    @admin.display(description=gettext_lazy("body"))
+    def came(self, obj: InboxRequest) -> str:
+        return text_block(obj.body)

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from automations import access, delivery
-from automations.events.base import EVENTS
+from automations.events.base import EVENTS, explained
 from automations.filtersets import ExecutionFilterSet
 from automations.models import Attempt, Delivery, Event, Execution, Integration
 from registry import access as registry_access
@@ -122,8 +122,9 @@ class ExecutionSerializer(serializers.ModelSerializer):
 
 
 def sentence(execution: Execution) -> str:
+    """Why, in the active language; what tried an integration has no event type."""
     if execution.event_type not in EVENTS:
-        return str(execution.explanation.get("code", ""))
+        return explained(execution.explanation)
     return EVENTS[execution.event_type].explain(execution.explanation)
 
 
@@ -174,12 +175,14 @@ class DeliveryViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVi
     )
     @action(detail=False, methods=["post"])
     def recover(self, request: Request) -> Response:
-        """Requeue all failed deliveries of an integration that were decided since a time."""
+        """Requeue all failed deliveries of an integration that were decided since a time; tests stay."""
         body = RecoverSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
         integration: Integration = body.validated_data["integration"]
         runs_access.require_role(self.person, integration.team, Role.MEMBER)
         failed = Delivery.objects.filter(
-            integration=integration, created_at__gte=body.validated_data["since"]
+            integration=integration,
+            created_at__gte=body.validated_data["since"],
+            execution__is_test=False,
         )
         return Response({"requeued": delivery.requeue(failed)})

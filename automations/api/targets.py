@@ -10,8 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from automations import access
-from automations.api.example import send_example
+from automations import access, trial
 from automations.models import Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
 from runs import access as runs_access
@@ -188,8 +187,8 @@ class IntegrationViewSet(TeamOwnedViewSet):
     @extend_schema(request=None, responses=OutcomeSerializer)
     @action(detail=True, methods=["post"])
     def test(self, request: Request, pk: str) -> Response:
-        """Send a marked example now, once, and say what came back; nothing of it is recorded."""
-        return Response(OutcomeSerializer(send_example(self._writable(), self.person)).data)
+        """Send a marked example now, once, and say what came back; the history keeps it as a test."""
+        return Response(OutcomeSerializer(trial.try_integration(self._writable(), actor=self.person)).data)
 
 
 class InboxSerializer(StrictModelSerializer):

@@ -86,9 +86,14 @@ class EventType(ABC, Generic[Facts]):
 
     def explain(self, reason: Mapping[str, Any]) -> str:
         """The stored reason as a sentence in the active language."""
-        sentence = {**_COMMON_SENTENCES, **self.sentences}.get(reason.get("code", ""), "")
-        data = {name: readable(value) for name, value in reason.get("data", {}).items()}
-        return str(sentence) % data if sentence else str(reason.get("code", ""))
+        return explained(reason, self.sentences)
+
+
+def explained(reason: Mapping[str, Any], sentences: Mapping[str, str | Promise] | None = None) -> str:
+    """The same for what no event type explains."""
+    sentence = {**_COMMON_SENTENCES, **(sentences or {})}.get(reason.get("code", ""), "")
+    data = {name: readable(value) for name, value in reason.get("data", {}).items()}
+    return str(sentence) % data if sentence else str(reason.get("code", ""))
 
 
 def readable(value: Any) -> Any:
@@ -103,6 +108,8 @@ _COMMON_SENTENCES: Mapping[str, str | Promise] = {
     "limited_once": _("matched %(count)s more times; it fires once ever per run and fired at %(fired_at)s"),
     "capped": _("matched %(count)s more times in this batch; a batch fires at most %(cap)s times"),
     "test": _("fired by hand by %(actor)s, as a test"),
+    "trial": _("%(actor)s tried the integration %(integration)s, no automation fired"),
+    "integration_disabled": _("%(integration)s was disabled: %(reason)s"),
     "loop": _(
         "matched %(count)s times, caused by Tripline's own messages over %(depth)s steps; that may be a loop"
     ),

@@ -126,7 +126,7 @@ def _checked(automation: Automation) -> dict[str, Any]:
     try:
         config = check_event(automation.event_type, automation.config)
     except ValidationError as error:
-        raise ValidationError({"event": [_as_nested(error)]}) from error
+        raise ValidationError({"event": _lines(error)}) from error
     if automation.scope_type not in EVENTS[automation.event_type].scopes:
         raise ValidationError(
             {
@@ -157,12 +157,7 @@ def _rearmed(before: Automation, now: Automation) -> bool:
 
 
 def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> None:
-    checked = []
-    for position, draft in enumerate(drafts):
-        try:
-            checked.append(check_action(draft, scope=automation.scope))
-        except ValidationError as error:
-            raise ValidationError({"actions": [f"{position}: {_as_nested(error)}"]}) from error
+    complete = _complete(drafts, automation.scope)
     automation.actions.all().delete()
     Action.objects.bulk_create(
         Action(
@@ -172,8 +167,22 @@ def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> N
             integration=draft.integration,
             config=draft.config,
         )
-        for position, draft in enumerate(checked)
+        for position, draft in enumerate(complete)
     )
+
+
+def _complete(drafts: Sequence[ActionDraft], scope: Scope) -> list[ActionDraft]:
+    """Every action complete; what is wrong with any of them is told at once."""
+    complete: list[ActionDraft] = []
+    problems: list[str] = []
+    for position, draft in enumerate(drafts):
+        try:
+            complete.append(check_action(draft, scope=scope))
+        except ValidationError as error:
+            problems += [f"{position}: {line}" for line in _lines(error)]
+    if problems:
+        raise ValidationError({"actions": problems})
+    return complete
 
 
 def team_of_scope(scope: Scope) -> Team | None:
@@ -184,11 +193,9 @@ def team_of_scope(scope: Scope) -> Team | None:
     return project.team if isinstance(project, Project) else None
 
 
-def _as_nested(error: ValidationError) -> str:
+def _lines(error: ValidationError) -> list[str]:
     found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-    return " ".join(
-        f"{name}: {' '.join(texts)}" if name else " ".join(texts) for name, texts in found.items()
-    )
+    return [f"{name}: {text}" if name else text for name, texts in found.items() for text in texts]
 
 
 @transaction.atomic

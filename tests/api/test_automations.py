@@ -288,6 +288,11 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known(ours: House, max_
     [text] = refused.json["actions"]
     assert "run_nme" in text
     assert "${run_name}" in text
+    # Of several actions every mistake is told, each by itself.
+    hook["payload"] = {"a": ["${run_nme}", "${stp}"]}
+    mail = {"type": "email", "to": ["nobody"], "subject": "${run_idd}"}
+    refused = max_.post("automations/", rule("project", ours.project.pk, actions=[hook, mail]))
+    assert [text.split(": ")[0] for text in refused.json["actions"]] == ["0", "0", "1"]
     # One that is known and does not apply is empty.
     hook["payload"] = {"a": "${metric_value}"}
     status = {"type": "run_status", "statuses": ["failed"]}

@@ -206,7 +206,6 @@ def test_trying_an_integration_sends_a_marked_signed_example_and_says_what_came_
     httpserver.expect_request("/hook", method="POST").respond_with_data("thanks", status=201)
     ada.made("secrets/", {"team": "penguins", "name": "SIGN", "value": "whsec_c2VjcmV0LWtleQ=="})
     hook = ada.made("integrations/", HOOK | {"url": httpserver.url_for("/hook"), "signing_secret": "SIGN"})
-    before = rows()
 
     tried = ada.post(f"integrations/{hook['id']}/test/")
     assert tried.status == 200
@@ -215,7 +214,6 @@ def test_trying_an_integration_sends_a_marked_signed_example_and_says_what_came_
     [(request, _response)] = httpserver.log
     sent = Webhook("whsec_c2VjcmV0LWtleQ==").verify(request.get_data(), dict(request.headers))
     assert sent["test"] is True
-    assert rows() == before
 
 
 def test_trying_an_integration_that_does_not_work_says_why(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from automations.models import Delivery, DeliveryState, Execution
+from automations.models import Delivery, DeliveryState, Event, Execution
+from automations.services.rules import delete_automation
 from runs import clock
 from runs.models import RunStatus, Team, User
 from runs.services import people
@@ -45,6 +46,38 @@ def test_an_execution_says_why(ada: Pages, failed: Delivery) -> None:
     assert "the run changed from running to failed" in page
     assert failed.webhook_id in page
     assert "heron" in text(ada.client.get(ada.change_url(failed)))
+
+
+def test_the_event_and_the_actions_as_they_were_are_shown_when_all_is_gone(
+    penguins: Cast, ada: Pages, failed: Delivery
+) -> None:
+    Event.objects.all().delete()
+    assert failed.execution.automation is not None
+    delete_automation(failed.execution.automation)
+    penguins.project.runs.all().delete()
+    page = text(ada.client.get(ada.change_url(failed.execution)))
+    assert '"run_name": "heron"' in page
+    assert '"integration": "hook"' in page
+    assert '"run": "${run_name}"' in page
+
+
+def test_what_was_sent_and_what_came_back_is_readable(ada: Pages, failed: Delivery) -> None:
+    attempt = failed.attempts.create(
+        number=1,
+        started_at=clock.now(),
+        duration=0.2,
+        status_code=400,
+        request={"method": "POST", "headers": {"Authorization": "Bearer [redacted]"}, "body": failed.body},
+        response='{"error": "<b>本番</b>", "deep": ' + "[" * 100_000,
+    )
+    answer = ada.client.get(ada.change_url(attempt))
+    assert "&lt;b&gt;本番" in answer.content.decode()
+    page = text(answer)
+    assert '{\n  "run": "heron"\n}' in page
+    assert '  "headers": {\n    "Authorization": "Bearer [redacted]"\n  }' in page
+    assert '{\n  "run": "heron"\n}' in text(ada.client.get(ada.change_url(failed)))
+    event = Event.objects.get(executions=failed.execution)
+    assert '  "run_name": "heron"' in text(ada.client.get(ada.change_url(event)))
 
 
 @pytest.mark.parametrize("model", [Execution, Delivery])

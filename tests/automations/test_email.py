@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import smtplib
 from datetime import timedelta
 from email.message import EmailMessage
@@ -74,6 +75,15 @@ def test_a_mail_says_the_same_as_text_and_as_html(penguins: Cast) -> None:
     assert message.extra_headers["Auto-Submitted"] == "auto-generated"
     attempt = Attempt.objects.get()
     assert attempt.request == {"to": message.to, "subject": message.subject, "body": message.body}
+
+
+def test_a_mail_is_readable_on_a_dark_background_too(penguins: Cast) -> None:
+    """It says that it knows both, and sets no colour that only one of them can show."""
+    loss_is_high(penguins, mails(["ada"], message="Look at it."))
+    cast.deliver()
+    markup = html_of(mail.outbox[0])
+    assert '<meta name="color-scheme" content="light dark">' in markup
+    assert not re.search(r"(?<!-)(color|background)\s*:", markup.replace("color-scheme:", "").lower())
 
 
 def test_it_arrives_at_a_real_mail_server_in_both_forms(penguins: Cast, smtp: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from automations.actions.http import OutboundRequest, post
+from automations.actions.http import ConnectionFailed, OutboundRequest, post
 from automations.actions.targets import (
     TargetPolicy,
     TargetRefused,
@@ -20,207 +20,17 @@ from automations.actions.targets import (
     parse_target,
     special_range,
 )
+from tests.automations.hostile import (
+    HOSTILE_ANSWERS,
+    PUBLIC,
+    PUBLIC_ADDRESSES,
+    PUBLIC_V6,
+    SPECIAL_ADDRESSES,
+    UNCLEAR_URLS,
+)
 from tests.automations.receivers import Receiver, answering, receiving
 
-PUBLIC = "93.184.215.14"
-PUBLIC_V6 = "2606:4700::1111"
-
-UNCLEAR_URLS = [
-    # numbers that are read differently by different programs
-    "http://127.1:{port}/",
-    "http://127.0.1:{port}/",
-    "http://2130706433:{port}/",
-    "http://0x7f000001:{port}/",
-    "http://0x7F.1:{port}/",
-    "http://0177.0.0.1:{port}/",
-    "http://017700000001:{port}/",
-    "http://127.0.0.01:{port}/",
-    "http://127.0.0.0x1:{port}/",
-    "http://0x:{port}/",
-    "http://0:{port}/",
-    "http://256.0.0.1:{port}/",
-    "http://127.0.0.1.1:{port}/",
-    "http://public.example.1:{port}/",
-    "http://127.0.0.1.:{port}/",
-    "http://localhost.:{port}/",
-    "http://public.example./",
-    # characters that are folded to others on the way
-    "http://\uff11\uff12\uff17.0.0.1:{port}/",
-    "http://127\u30020\u30020\u30021:{port}/",
-    "http://\u2460\u2461\u2466.0.0.1:{port}/",
-    "http://\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54:{port}/",
-    "http://l\u043ecalhost:{port}/",
-    "http://loopbac\u212a.example:{port}/",
-    "http://127.0.0.1\u200b:{port}/",
-    "http://b\u00fccher.example/",
-    "http://127.0.0.1:\uff18\uff10/",
-    # more than one reading of where the host ends
-    "http://user@127.0.0.1:{port}/",
-    "http://user:password@127.0.0.1:{port}/",
-    "http://public.example@127.0.0.1:{port}/",
-    "http://127.0.0.1:{port}@public.example/",
-    "http://public.example:80@127.0.0.1:{port}@public.example/",
-    "http://@127.0.0.1:{port}/",
-    "http://public.example\\@127.0.0.1:{port}/",
-    "http:\\\\127.0.0.1:{port}\\",
-    "http://127.0.0.1:{port}\\.public.example/",
-    "http://127.0.0.1%00.public.example:{port}/",
-    "http://127.0.0.1%23.public.example:{port}/",
-    "http://%31%32%37.0.0.1:{port}/",
-    "http://127.0.0.1:{port}\t/",
-    "http://127.0.0.1\n:{port}/",
-    "http://127.0.0.1:{port}/\r\nHost: public.example",
-    "http://127.0.0.1:{port}/a b",
-    "http://127.0.0.1:{port}/a\\b",
-    "http://127.0.0.1:{port}/\x00",
-    " http://127.0.0.1:{port}/",
-    "http://127.0.0.1:{port}/\ud83d",
-    # brackets and zones
-    "http://[fe80::1%25lo]:{port}/",
-    "http://[fe80::1%lo]:{port}/",
-    "http://[::1:{port}/",
-    "http://::1:{port}/",
-    "http://[127.0.0.1]:{port}/",
-    "http://[::1].public.example:{port}/",
-    "http://[]:{port}/",
-    "http://[::1::]:{port}/",
-    "http://[::ffff:127.0.0.01]:{port}/",
-    # hosts and ports that are none
-    "http:///",
-    "http://",
-    "http://:{port}/",
-    "http://?127.0.0.1:{port}",
-    "http://#127.0.0.1:{port}",
-    "http://127.0.0.1:0/",
-    "http://127.0.0.1:65536/",
-    "http://127.0.0.1:999999/",
-    "http://127.0.0.1:-1/",
-    "http://127.0.0.1:+80/",
-    "http://127.0.0.1:/",
-    "http://127.0.0.1:80:{port}/",
-    "http://.example/",
-    "http://public..example/",
-    "http://*.example/",
-    "http://public,example/",
-    "http://-public.example/",
-    "http://" + "a" * 64 + ".example/",
-    "http://" + "a." * 127 + "example/",
-    "http://public.example/" + "a" * 2048,
-    # other schemes
-    "",
-    "127.0.0.1:{port}",
-    "//127.0.0.1:{port}/",
-    "http:127.0.0.1:{port}/",
-    "http:/127.0.0.1:{port}/",
-    "ftp://127.0.0.1:{port}/",
-    "file:///etc/passwd",
-    "gopher://127.0.0.1:{port}/_POST",
-    "unix:///run/app.sock",
-    "http+unix://%2Frun%2Fapp.sock/",
-    "http\u017f://127.0.0.1:{port}/",
-    "javascript:alert(1)",
-]
-
-SPECIAL_ADDRESSES = [
-    ("127.0.0.1", "loopback"),
-    ("127.255.255.254", "loopback"),
-    ("0.0.0.0", "unspecified"),  # noqa: S104  # nothing is bound to it
-    ("0.1.2.3", "unspecified"),
-    ("10.0.0.0", "private"),
-    ("10.255.255.255", "private"),
-    ("172.16.0.0", "private"),
-    ("172.31.255.255", "private"),
-    ("192.168.0.1", "private"),
-    ("100.64.0.0", "carrier-grade NAT"),
-    ("100.100.100.200", "carrier-grade NAT"),
-    ("100.127.255.255", "carrier-grade NAT"),
-    ("169.254.169.254", "link-local"),
-    ("168.63.129.16", "cloud platform"),
-    ("192.0.0.192", "reserved"),
-    ("192.0.2.1", "documentation"),
-    ("192.88.99.1", "6to4 relay"),
-    ("198.18.0.1", "benchmarking"),
-    ("198.19.255.255", "benchmarking"),
-    ("198.51.100.7", "documentation"),
-    ("203.0.113.7", "documentation"),
-    ("224.0.0.1", "multicast"),
-    ("239.255.255.255", "multicast"),
-    ("240.0.0.1", "reserved"),
-    ("255.255.255.255", "reserved"),
-    ("::", "unspecified"),
-    ("::1", "loopback"),
-    ("0:0:0:0:0:0:0:1", "loopback"),
-    ("::127.0.0.1", "IPv4-compatible"),
-    ("::ffff:127.0.0.1", "loopback"),
-    ("::ffff:7f00:1", "loopback"),
-    ("::ffff:10.0.0.1", "private"),
-    ("::ffff:169.254.169.254", "link-local"),
-    ("::ffff:0:127.0.0.1", "reserved"),
-    ("64:ff9b::7f00:1", "NAT64"),
-    ("64:ff9b::93.184.215.14", "NAT64"),
-    ("64:ff9b:1::a00:1", "NAT64"),
-    ("100::1", "reserved"),
-    ("2001::7f00:1", "Teredo"),
-    ("2001:2::1", "reserved"),
-    ("2001:20::1", "reserved"),
-    ("2001:db8::1", "documentation"),
-    ("2002:7f00:1::", "6to4"),
-    ("2002:5db8:d70e::1", "6to4"),
-    ("3fff::1", "documentation"),
-    ("4000::1", "reserved"),
-    ("5f00::1", "reserved"),
-    ("fc00::1", "private"),
-    ("fd00:ec2::254", "private"),
-    ("fe80::1", "link-local"),
-    ("fec0::1", "site-local"),
-    ("ff02::1", "multicast"),
-    ("ff0e::1", "multicast"),
-]
-
 _NUMBERS = re.compile(r"((0x)?[0-9a-f]{1,10}|[0-3]{1,11})(\.((0x)?[0-9a-f]{1,4}|[0-3]{1,4})){0,3}")
-
-HOSTILE_ANSWERS = [
-    *([address] for address, _ in SPECIAL_ADDRESSES),
-    [PUBLIC, "127.0.0.1"],
-    ["127.0.0.1", PUBLIC],
-    [PUBLIC_V6, "::1"],
-    [PUBLIC, PUBLIC_V6, "::ffff:10.0.0.1"],
-    [PUBLIC] * 50 + ["169.254.169.254"],
-    ["fe80::1%lo"],
-    ["2606:4700::1111%lo"],
-    ["127.1"],
-    ["2130706433"],
-    ["localhost"],
-    [""],
-]
-
-PUBLIC_ADDRESSES = [
-    "1.1.1.1",
-    "8.8.8.8",
-    "93.184.215.14",
-    "9.255.255.255",
-    "11.0.0.0",
-    "100.63.255.255",
-    "100.128.0.0",
-    "126.255.255.255",
-    "128.0.0.0",
-    "169.253.255.255",
-    "169.255.0.0",
-    "172.15.255.255",
-    "172.32.0.0",
-    "192.0.1.0",
-    "192.167.255.255",
-    "192.169.0.0",
-    "198.17.255.255",
-    "198.20.0.0",
-    "223.255.255.255",
-    "2606:4700::1111",
-    "2001:200::1",
-    "2001:4860:4860::8888",
-    "2003::1",
-    "2a00:1450::1",
-    "3ffe::1",
-]
 
 
 class FakeResolver:
@@ -354,6 +164,26 @@ def test_a_name_that_changes_its_mind_is_asked_once_and_connected_to_what_was_ju
         assert _post(f"http://rebind.example:{listener.port}/", policy) == 200
     assert (listener.connections, elsewhere.connections) == (1, 0)
     assert (resolver.questions, attempts) == (["rebind.example"], ["127.0.0.1"])
+
+
+def test_a_name_that_turns_to_loopback_after_it_was_judged_is_dialled_where_it_was_judged(
+    listener: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The classic: public when asked first, loopback when asked again, also by the next attempt."""
+    dialled: list[str] = []
+
+    def nobody(_sock: socket.socket, address: Any) -> None:
+        dialled.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket.socket, "connect", nobody)
+    resolver = FakeResolver([PUBLIC], ["127.0.0.1"])
+    policy = TargetPolicy(resolver=resolver)
+    with pytest.raises(ConnectionFailed):
+        _post(f"http://rebind.example:{listener.port}/", policy)
+    assert (dialled, len(resolver.questions)) == ([PUBLIC], 1)
+    assert "127.0.0.1 (loopback)" in _refusal(f"http://rebind.example:{listener.port}/", policy)
+    assert (dialled, listener.connections) == ([PUBLIC], 0)
 
 
 @given(st.text("0123456789abcdefxX.-_:[]", min_size=1, max_size=20) | st.from_regex(_NUMBERS, fullmatch=True))

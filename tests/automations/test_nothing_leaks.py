@@ -22,7 +22,7 @@ from automations.services import targets
 from automations.services.rules import ActionDraft
 from config.logs import JsonFormatter
 from tests import cast
-from tests.adminpages import Pages
+from tests.adminpages import Pages, errors
 from tests.api.house import Api, House, furnish
 from tests.api.test_isolation import places  # every resource, so that a new one is looked at too
 from tests.automations.stories import integration, loss_is_high
@@ -192,6 +192,18 @@ def admin_pages(pages: Pages) -> Iterator[tuple[str, str]]:
                 yield f"{model.__name__} {row.pk}", found.content.decode()
 
 
+def own_pages(pages: Pages) -> Iterator[tuple[str, str]]:
+    """The pages of inboxes, and what the admin answers to a secret that it refuses."""
+    yield "inboxes", pages.client.get("/inboxes/").content.decode()
+    for inbox in Inbox.objects.all():
+        Api().ask("POST", f"/inbox/{inbox.token}/", {"sign": MARKER})
+        yield "inbox", pages.client.get(f"/inboxes/{inbox.pk}/").content.decode()
+    for value in (f"{TOKEN}\x00", "whsec_p1anted!"):
+        refused = pages.save(pages.add_url(Secret), name="NEW", value=value)
+        assert errors(refused)
+        yield "refused", refused.content.decode()
+
+
 def assert_clean(found: Iterator[tuple[str, str]], *, at_least: int) -> None:
     seen, marked = 0, False
     for place, text in found:
@@ -233,8 +245,10 @@ def test_a_planted_secret_is_nowhere_but_as_ciphertext(
     assert MARKER in log.getvalue(), "the log is listened to"
     for trace in TRACES:
         assert trace not in logged
+    assert_clean(own_pages(Pages(penguins.ada)), at_least=4)
     exported = StringIO()
-    call_command("dumpdata", "automations", stdout=exported)
+    call_command("dumpdata", stdout=exported)
+    assert all(row.ciphertext in exported.getvalue() for row in Secret.objects.all()), "as ciphertext only"
     assert_clean(iter([("dumpdata", exported.getvalue())]), at_least=1)
 
 

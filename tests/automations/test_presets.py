@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -15,8 +16,10 @@ from automations.models import Integration, Secret
 from automations.presets import PRESETS
 from automations.services import targets
 from automations.services.rules import ActionDraft, check_action
+from automations.template import JsonValue, fill_secrets, render
 from tests import cast
 from tests.api.house import Api
+from tests.automations.documented import DOCUMENTED, fits
 from tests.automations.sending import resolving_to
 from tests.automations.stories import bodies, goes_to_production, loss_is_high
 from tests.cast import Cast
@@ -55,20 +58,16 @@ FOR_A_RUN: dict[str, Any] = {
             "TRIPLINE_URL": "RUN_URL",
         },
     },
-    # Incoming webhooks with Block Kit: a section, and a button with a URL.
+    # Incoming webhooks with Block Kit: sections of plain text and of mrkdwn, where <address|words> is a link.
     "slack_blocks": {
         "text": "loss is stuck",
         "blocks": [
             {"type": "section", "text": {"type": "plain_text", "text": SUMMARY}},
-            {
-                "type": "actions",
-                "elements": [
-                    {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": "RUN_URL"}
-                ],
-            },
+            {"type": "section", "text": {"type": "mrkdwn", "text": "<RUN_URL|Open in Tripline>"}},
         ],
     },
-    # Workflows, "When a Teams webhook request is received": a message with one adaptive card.
+    # Workflows, "When a Teams webhook request is received": a message with one adaptive card. A TextRun is
+    # the text that knows no Markdown.
     "teams": {
         "type": "message",
         "attachments": [
@@ -80,8 +79,11 @@ FOR_A_RUN: dict[str, Any] = {
                     "type": "AdaptiveCard",
                     "version": "1.4",
                     "body": [
-                        {"type": "TextBlock", "text": "loss is stuck", "weight": "Bolder", "wrap": True},
-                        {"type": "TextBlock", "text": SUMMARY, "wrap": True},
+                        {
+                            "type": "RichTextBlock",
+                            "inlines": [{"type": "TextRun", "text": "loss is stuck", "weight": "Bolder"}],
+                        },
+                        {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": SUMMARY}]},
                     ],
                     "actions": [{"type": "Action.OpenUrl", "title": "Open in Tripline", "url": "RUN_URL"}],
                 },
@@ -96,9 +98,10 @@ FOR_A_RUN: dict[str, Any] = {
         "dedup_key": "tripline/waddle/RUN_ID",
         "payload": {
             "summary": SUMMARY,
-            "source": "tripline",
+            "source": "tripline/waddle/RUN_ID",
             "severity": "error",
             "component": "waddle",
+            "class": "run_metric_threshold",
             "custom_details": {"run": "brisk-otter-1", "metric": "loss", "value": 0.75, "step": 41},
         },
         "links": [{"href": "RUN_URL", "text": "Open in Tripline"}],
@@ -222,15 +225,49 @@ def test_every_preset_can_be_saved_for_every_event(penguins: Cast, event_type: s
         assert check_action(draft, scope=penguins.team).config["payload"] == wanted
 
 
+# Numbers keep their type; all else is a text, of the length that long names have. What happens in a project
+# happens in no registry.
+SAMPLES: dict[str, JsonValue] = {
+    "metric_value": 0.75,
+    "step": 41,
+    "sequence": 7,
+    "event_id": 7,
+    "artifact_version_index": 3,
+    "registry_name": "",
+}
+
+
+@pytest.mark.parametrize("length", [1, 100])
+@pytest.mark.parametrize("key", BY_KEY)
+def test_whatever_happens_a_preset_has_the_documented_shape(key: str, length: int) -> None:
+    for event_type in EVENTS:
+        names = [name for name in event_type.all_variables() if not name.endswith(".*")]
+        values = {name: SAMPLES.get(name, "本" * length) for name in names}
+        wanted = payload(key, event_type.key)
+        secrets = dict.fromkeys(re.findall(r"\$\{([A-Z_]+)\}", str(wanted)), KEY)
+        body = fill_secrets(render(wanted, values, secrets=frozenset(secrets)), secrets)
+        assert "${" not in body
+        assert fits(json.loads(body), DOCUMENTED[key]), body
+
+
+def test_the_shapes_tell_what_a_receiver_would_refuse() -> None:
+    for key, wrong in {
+        "github": {"event_type": "e", "client_payload": {str(number): "" for number in range(11)}},
+        "gitlab": {"token": "t", "ref": "main", "variables": {"STEP": 41}},
+        "slack_blocks": {"text": "t", "blocks": [{"type": "section", "text": "t"}]},
+        "teams": {"type": "message", "attachments": []},
+        "pagerduty_trigger": {"routing_key": "k", "event_action": "trigger", "dedup_key": "d"},
+        "pagerduty_resolve": {"routing_key": "k", "event_action": "resolve", "dedup_key": "d" * 256},
+        "discord": {"content": "c" * 2001},
+    }.items():
+        assert not fits(wrong, DOCUMENTED[key]), key
+
+
 @pytest.mark.parametrize("event_type", [event_type.key for event_type in EVENTS])
-def test_presets_stay_within_what_the_receivers_take(event_type: str) -> None:
-    github, trigger = payload("github", event_type), payload("pagerduty_trigger", event_type)
-    assert len(github["client_payload"]) <= 10
-    assert len(github["event_type"]) <= 100
-    assert trigger["payload"]["severity"] in {"critical", "error", "warning", "info"}
-    assert trigger["dedup_key"] == payload("pagerduty_resolve", event_type)["dedup_key"]
-    for text in payload("gitlab", event_type)["variables"].values():
-        assert text not in {"${metric_value}", "${step}"}, "a number is no variable"
+def test_a_trigger_and_its_resolve_share_their_key(event_type: str) -> None:
+    trigger, resolve = payload("pagerduty_trigger", event_type), payload("pagerduty_resolve", event_type)
+    assert trigger["dedup_key"] == resolve["dedup_key"]
+    assert trigger["routing_key"] == resolve["routing_key"]
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)
@@ -238,6 +275,20 @@ def test_the_address_of_a_preset_is_one_that_could_be_saved(preset: Any) -> None
     address = preset.url.replace("…", "x")
     check_target(address, TargetPolicy(resolver=resolving_to("93.184.216.34")))
     assert preset.url.startswith("https://")
+
+
+def test_a_name_that_looks_like_markup_is_text_in_slack_and_teams() -> None:
+    odd = "[click](https://evil.example) <!channel> *_"
+    values = {"run_name": odd, "automation_name": "rule", "run_url": "https://here.example/x"}
+    slack, teams = (
+        json.loads(render(payload(key, "run_status"), values)) for key in ("slack_blocks", "teams")
+    )
+    [said, link] = [block["text"] for block in slack["blocks"]]
+    assert (said["type"], odd in said["text"]) == ("plain_text", True)
+    assert link == {"type": "mrkdwn", "text": "<https://here.example/x|Open in Tripline>"}
+    runs = [run for block in teams["attachments"][0]["content"]["body"] for run in block["inlines"]]
+    assert {run["type"] for run in runs} == {"TextRun"}
+    assert any(odd in run["text"] for run in runs)
 
 
 def test_presets_are_read_by_whoever_is_signed_in(penguins: Cast) -> None:

@@ -359,7 +359,7 @@ def test_a_payload_that_would_fill_the_memory_is_refused() -> None:
     ],
 )
 def test_hostile_text_takes_linear_time(hostile: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     check([hostile], KNOWN)
     fill_secrets(render([hostile], OTTER), {})
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from typing import Any
 
@@ -10,16 +11,19 @@ from django.core import mail
 from pytest_httpserver import HTTPServer
 from standardwebhooks import Webhook
 
+from automations.actions.slack import escaped
 from automations.events.base import EVENTS
 from automations.models import Automation, Event, Execution, Mode, RunLimit
 from automations.services.rules import ActionDraft
 from runs.models import Role
 from runs.services import people
 from runs.services.projects import create_project
+from runs.services.runs import start_run
 from tests import cast
+from tests.adminpages import Pages, notes
 from tests.api.house import Api, rows
 from tests.automations.stories import bodies, integration, loss_is_high
-from tests.cast import Cast
+from tests.cast import Cast, Clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback")]
 
@@ -117,6 +121,33 @@ def test_without_an_event_an_example_is_made_up_and_recorded_as_a_test(
     assert (shown["state"], shown["is_test"]) == ("finished", True)
 
 
+def test_an_example_is_the_message_of_a_real_event_with_these_values_but_marked(
+    penguins: Cast, httpserver: HTTPServer, actions: list[ActionDraft], clock: Clock
+) -> None:
+    """Max's run is as the example says; they differ in why, where to look, and in the event's numbers."""
+    hook, *others = actions
+    told = ("run_name", "run_id", "metric_value", "metric_filter", "step", "event_author", "project_name")
+    hook.config["payload"] = {name: f"${{{name}}}" for name in told} | {"text": "${run_name}: ${step}"}
+    rule = cast.rule(
+        penguins.project, "run_metric_threshold", cast.threshold(value=0.3), actions=[hook, *others]
+    )
+    example = Execution.objects.get(pk=fire(Api(penguins.max), rule)["id"])
+    run, _created = start_run(penguins.project, penguins.max, run_id="example1", name="example-run")
+    cast.log(run, "loss", [0.5], first_step=41)
+    cast.decide()
+    real = Execution.objects.get(is_test=False)
+
+    for first, second in zip(real.deliveries.order_by("pk"), example.deliveries.order_by("pk"), strict=True):
+        expected = first.body if first.type in {"webhook", "noop"} else _marked(first.type, first.body)
+        for text, instead in (
+            (run.url, "http://127.0.0.1:8000/example/run"),
+            ("loss = 0.5 > 0.3 at step 41", "fired by hand by max, as a test"),
+        ):
+            for spelled in (str, html.escape, escaped):
+                expected = expected.replace(spelled(text), spelled(instead))
+        assert second.body == expected, first.type
+
+
 @pytest.mark.parametrize("event_type", [event_type.key for event_type in EVENTS])
 def test_the_example_has_a_value_for_every_variable(penguins: Cast, event_type: str) -> None:
     configs = {
@@ -209,19 +240,19 @@ def test_a_test_of_a_rule_for_everybody_is_told_where_the_event_happened(
     assert [row["id"] for row in Api(penguins.vera).listed("executions/")] == [fired["id"]]
 
 
-def test_trying_an_integration_marks_what_it_sends(penguins: Cast, httpserver: HTTPServer) -> None:
-    for path in ("/hook", "/chat"):
-        httpserver.expect_request(path).respond_with_data("ok")
-    targets = [
-        cast.webhook(penguins.team, httpserver.url_for("/hook")),
-        integration(penguins.team, "slack", url=httpserver.url_for("/chat")),
-        integration(penguins.team, "email"),
+def test_several_are_fired_in_the_admin(
+    penguins: Cast, httpserver: HTTPServer, actions: list[ActionDraft]
+) -> None:
+    rules = [
+        cast.rule(penguins.project, "run_status", {"statuses": ["finished"]}, name=name, actions=actions[:1])
+        for name in ("one", "two")
     ]
-    for target in targets:
-        tried = Api(penguins.ada).post(f"integrations/{target.pk}/test/")
-        assert tried.json["ok"] is True
-    hook, chat = (request for request, _response in httpserver.log)
-    assert hook.headers["Tripline-Test"] == "1"
-    assert "[Test]" in json.loads(chat.get_data())["blocks"][0]["text"]["text"]
-    assert mail.outbox[0].subject.startswith("[Test]")
+    for person in (penguins.max, penguins.vera):
+        person.is_staff = True
+        person.save()
+    Pages(penguins.vera).act(Automation, "fire_as_test", rules)
     assert Execution.objects.count() == 0
+    assert "2 automations were fired" in notes(Pages(penguins.max).act(Automation, "fire_as_test", rules))
+    cast.deliver()
+    assert [request.headers["Tripline-Test"] for request, _response in httpserver.log] == ["1", "1"]
+    assert Execution.objects.filter(is_test=True, state="finished").count() == 2
