@@ -184,14 +184,14 @@ def snapshot(place: Scene) -> tuple[int, World]:
 def test_a_replay_equals_the_tables_of_every_moment_while_many_write(penguins: Cast) -> None:
     place, reader = scene(penguins, "busy"), Api(superuser())
     held: dict[int, World] = {}
-    left = [WRITERS]
+    gone: list[int] = []
 
     def work(number: int) -> None:
         if number < WRITERS:
             write(place, number)
-            left[0] -= 1
+            gone.append(number)
             return
-        while left[0]:
+        while len(gone) < WRITERS:
             number, world = snapshot(place)
             assert same(held.setdefault(number, world), world)
 
