@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from registry.models import Alias, ArtifactChange, Collection, CollectionTag, Membership, VersionTag
 
 
 @dataclass
@@ -81,35 +79,13 @@ class World:
         return copy.deepcopy(self)
 
 
-def told_by_event(event: Mapping[str, Any]) -> Told:
-    """An event as REST shows it."""
+def told_by_event(event: Mapping[str, Any]) -> Told | None:
+    """An event as REST shows it; None when it is about no collection."""
     data = event["data"]
+    if "collection_sequence" not in data:
+        return None
     label = data["alias"] or data["tag"]
     return Told(event["type"], event["collection"], data["collection_sequence"], event["version"], label)
-
-
-def told_by_row(row: ArtifactChange) -> Told:
-    return Told(row.kind, row.collection_id, row.sequence, row.version_id, row.label)
-
-
-def world_of_tables(collections: Iterable[int]) -> World:
-    """These collections and the tags of their versions, as the tables have them now."""
-    numbered = Collection.objects.filter(pk__in=list(collections)).values_list("pk", "sequence")
-    world = World({pk: Shelf(sequence) for pk, sequence in numbered})
-    here = {"collection__in": list(world.shelves)}
-    for collection, version in Membership.objects.filter(**here).values_list("collection", "version"):
-        world.shelves[collection].members.add(version)
-    for collection, name, version in Alias.objects.filter(**here).values_list(
-        "collection", "name", "version"
-    ):
-        world.shelves[collection].aliases[name] = version
-    for collection, name in CollectionTag.objects.filter(**here).values_list("collection", "name"):
-        world.shelves[collection].tags.add(name)
-    for version, name in VersionTag.objects.filter(version__home__in=list(world.shelves)).values_list(
-        "version", "name"
-    ):
-        world.version_tags.setdefault(version, set()).add(name)
-    return world
 
 
 def same(one: World, other: World) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,13 +13,23 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
 from automations.models import Event, Feed
-from registry.models import ArtifactChange, ArtifactVersion, ChangeKind, Collection, VersionState
+from registry.models import (
+    Alias,
+    ArtifactChange,
+    ArtifactVersion,
+    ChangeKind,
+    Collection,
+    CollectionTag,
+    Membership,
+    VersionState,
+    VersionTag,
+)
 from registry.services import collections, versions
 from runs.models import Organization
 from tests import cast
 from tests.api.house import Api, superuser
 from tests.cast import Cast, at_once
-from tests.replay import World, same, told_by_event, told_by_row, world_of_tables
+from tests.replay import Shelf, Told, World, same, told_by_event
 
 NAMES = ["production", "staging", "latest", "best"]
 STORIES, CHANGES = 12, 40
@@ -100,12 +110,36 @@ def scene(who: Cast, name: str) -> Scene:
 # --- What was and what is told --------------------------------------------------------------------
 
 
+def told_by_row(row: ArtifactChange) -> Told:
+    return Told(row.kind, row.collection_id, row.sequence, row.version_id, row.label)
+
+
+def world_of_tables(collections: Iterable[int]) -> World:
+    """These collections and the tags of their versions, as the tables have them now."""
+    numbered = Collection.objects.filter(pk__in=list(collections)).values_list("pk", "sequence")
+    world = World({pk: Shelf(sequence) for pk, sequence in numbered})
+    here = {"collection__in": list(world.shelves)}
+    for collection, version in Membership.objects.filter(**here).values_list("collection", "version"):
+        world.shelves[collection].members.add(version)
+    for collection, name, version in Alias.objects.filter(**here).values_list(
+        "collection", "name", "version"
+    ):
+        world.shelves[collection].aliases[name] = version
+    for collection, name in CollectionTag.objects.filter(**here).values_list("collection", "name"):
+        world.shelves[collection].tags.add(name)
+    for version, name in VersionTag.objects.filter(version__home__in=list(world.shelves)).values_list(
+        "version", "name"
+    ):
+        world.version_tags.setdefault(version, set()).add(name)
+    return world
+
+
 def replayed(events: Iterator[Any]) -> dict[int, World]:
     """What a reader knows after each number."""
     world, found = World(), {}
     for event in events:
-        if event["type"] in KINDS:
-            world.hear(told_by_event(event))
+        if told := told_by_event(event):
+            world.hear(told)
         found[event["sequence"]] = world.now()
     return found
 
