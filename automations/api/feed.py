@@ -60,7 +60,7 @@ class EventViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
             OpenApiParameter(
                 "after",
                 OpenApiTypes.STR,
-                description="`next` of an earlier answer; empty: all that is kept; `now`: nothing yet",
+                description="`next` of an earlier answer; empty: all that is kept; `now`: nothing, at once",
             ),
             OpenApiParameter(
                 "wait",
@@ -94,12 +94,17 @@ class EventViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
         you get what happens from then on; its past, as far as it is kept, only without a cursor.
         """
         size = KeysetPagination().get_page_size(request)
-        seconds = _seconds(request.query_params.get("wait", "0"))
+        after, seconds = (
+            request.query_params.get("after", ""),
+            _seconds(request.query_params.get("wait", "0")),
+        )
         events = self.filter_queryset(self.get_queryset())
         reader = feed.Reader(access.feeds(self.person), events)
         try:
-            cursor = _cursor(reader, request.query_params.get("after", ""))
-            page, headers = _page(reader, cursor, size=size, wait=waiting.Wait(request.META, seconds))
+            # Whoever asks for `now` has no cursor yet: if they waited and the answer were lost, so were its
+            # events.
+            wait = waiting.Wait(request.META, 0 if after == NOW else seconds)
+            page, headers = _page(reader, _cursor(reader, after), size=size, wait=wait)
         except feed.Lost as reason:
             raise CursorLost(reason) from reason
         results = self.get_serializer(page.events, many=True).data

@@ -247,11 +247,11 @@ class TestWaiting:
 
     def asked(self, api: Api, work: Any, looks: Iterator[threading.Semaphore]) -> tuple[Any, float]:
         """The answer to a request that waits while `work` is done, and the seconds from then to it."""
-        seen, done = next(looks), [0.0]
+        seen, done, cursor = next(looks), [0.0], read(api, "now")[1]
 
         def ask(number: int) -> Any:
             if number == 0:
-                return api.get("events/?after=now&wait=30"), time.monotonic()
+                return api.get(f"events/?after={cursor}&wait=30"), time.monotonic()
             assert all(seen.acquire(timeout=10) for _look in range(2))
             work()
             done[0] = time.monotonic()
@@ -282,8 +282,15 @@ class TestWaiting:
         self, penguins: Cast, patient: Api
     ) -> None:
         began = time.monotonic()
-        assert read(patient, "now", "&wait=1") == ([], f"{penguins.organization.pk}:0")
+        cursor = f"{penguins.organization.pk}:0"
+        assert read(patient, cursor, "&wait=1") == ([], cursor)
         assert 1 <= time.monotonic() - began < 3
+
+    def test_who_has_no_cursor_yet_gets_one_at_once(self, penguins: Cast, patient: Api) -> None:
+        """If they waited and the answer were lost, so were the events in it."""
+        began = time.monotonic()
+        assert read(patient, "now", "&wait=30") == ([], f"{penguins.organization.pk}:0")
+        assert time.monotonic() - began < 5
 
     def test_what_is_there_already_is_not_waited_for(self, penguins: Cast, patient: Api) -> None:
         happens(penguins.project)
@@ -295,17 +302,21 @@ class TestWaiting:
         self, penguins: Cast, patient: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(waiting, "_places", threading.Semaphore(1))
+        cursor = read(patient, "now")[1]
         with waiting.place(PATIENT) as taken:
             assert taken
-            answer = patient.get("events/?after=now&wait=30")
+            answer = patient.get(f"events/?after={cursor}&wait=30")
         assert (answer.json["results"], answer.headers["Retry-After"]) == ([], "1")
         # The place is free again, and was given back.
-        assert all("Retry-After" not in patient.get("events/?after=now&wait=1").headers for _n in range(2))
+        assert all(
+            "Retry-After" not in patient.get(f"events/?after={penguins.organization.pk}:0&wait=1").headers
+            for _n in range(2)
+        )
 
     def test_where_one_request_is_all_that_a_process_can_serve_nobody_waits(
         self, penguins: Cast, max_: Api
     ) -> None:
-        answer = max_.get("events/?after=now&wait=30")
+        answer = max_.get(f"events/?after={penguins.organization.pk}:0&wait=30")
         assert (answer.json["results"], answer.headers["Retry-After"]) == ([], "1")
 
     def test_a_server_that_stops_ends_the_wait(

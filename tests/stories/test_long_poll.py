@@ -48,10 +48,14 @@ def happens(rest: Rest) -> None:
     rest.post("runs/", {"project": "main/waiting"})
 
 
+def now(rest: Rest) -> str:
+    return str(rest.get("events/?after=now")["next"])
+
+
 def asked(rest: Rest, wait: int) -> Answer:
-    began = time.monotonic()
+    began, cursor = time.monotonic(), now(rest)
     with closing(http.client.HTTPConnection(urlsplit(rest.url).netloc, timeout=60)) as connection:
-        connection.request("GET", f"/api/v1/events/?after=now&wait={wait}", headers=rest.headers)
+        connection.request("GET", f"/api/v1/events/?after={cursor}&wait={wait}", headers=rest.headers)
         answer = connection.getresponse()
         events = json.load(answer)["results"]
     return Answer(events, answer.getheader("Retry-After"), time.monotonic() - began)
@@ -62,7 +66,7 @@ def waiter(rest: Rest) -> socket.socket:
     place = urlsplit(rest.url)
     connection = socket.create_connection((place.hostname, place.port), timeout=10)
     head = "".join(f"{name}: {value}\r\n" for name, value in {"Host": place.netloc, **rest.headers}.items())
-    connection.sendall(f"GET /api/v1/events/?after=now&wait=30 HTTP/1.1\r\n{head}\r\n".encode())
+    connection.sendall(f"GET /api/v1/events/?after={now(rest)}&wait=30 HTTP/1.1\r\n{head}\r\n".encode())
     return connection
 
 
