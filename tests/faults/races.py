@@ -57,18 +57,24 @@ class Server:
     begin: str
 
     def ask(self, *statements: str) -> list[list[tuple[Any, ...]]]:
-        """The rows of each statement, all of one moment."""
         with closing(self.connect()) as database:
-            database.execute(self.begin)
-            return [list(database.execute(statement).fetchall()) for statement in statements]
+            return self.look(database, *statements)
+
+    def look(self, database: Any, *statements: str) -> list[list[tuple[Any, ...]]]:
+        """The rows of each statement, all of one moment."""
+        database.execute(self.begin)
+        found = [list(database.execute(statement).fetchall()) for statement in statements]
+        database.execute("ROLLBACK")
+        return found
 
     def count(self, table: str, condition: str) -> int:
         [[(rows,)]] = self.ask(f"SELECT count(*) FROM {table} WHERE {condition}")  # noqa: S608
         return int(rows)
 
-    def aliases(self, collection: int) -> tuple[int, dict[str, int]]:
+    def aliases(self, database: Any, collection: int) -> tuple[int, dict[str, int]]:
         """The head of the feed, and the collection's aliases at that moment."""
-        [[(head,)], rows] = self.ask(
+        [[(head,)], rows] = self.look(
+            database,
             "SELECT head FROM automations_feed",
             f"SELECT name, version_id FROM registry_alias WHERE collection_id = {collection}",  # noqa: S608
         )
@@ -136,7 +142,9 @@ class Round:
     collection: int = 0
     versions: list[int] = field(default_factory=list)
     asked: int = 0
+    # The aliases in the tables: as of each number at which somebody looked, and the last time.
     held: dict[int, dict[str, int]] = field(default_factory=dict)
+    aliases: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def prepare(self, receiver: Receiver) -> None:
@@ -181,9 +189,15 @@ class Round:
             self.asked += 1
 
     def _look(self, over: threading.Event) -> None:
-        while not over.wait(0.05):
-            head, aliases = self.server.aliases(self.collection)
-            self.held[head] = aliases
+        """Until it is over, and once more."""
+        with closing(self.server.connect()) as database:
+            while not over.wait(0.05):
+                self._note(database)
+            self._note(database)
+
+    def _note(self, database: Any) -> None:
+        head, aliases = self.server.aliases(database, self.collection)
+        self.held[head] = self.aliases = aliases
 
     def _is_quiet(self) -> bool:
         return not (
@@ -193,10 +207,9 @@ class Round:
 
     def _check_end(self) -> None:
         """Of each alias, the last that was accepted is what the database holds."""
-        _head, aliases = self.server.aliases(self.collection)
         for alias in ALIASES:
             told = [letter.data for letter in self.moody.accepted if letter.data["alias"] == alias]
-            held = self.versions.index(aliases[alias]) if alias in aliases else None
+            held = self.versions.index(self.aliases[alias]) if alias in self.aliases else None
             last = told[-1]["version"] if told else None
             if last != held:
                 self.problems.append(
