@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from automations import executions
 from automations.models import UNSETTLED, Action, Delivery, DeliveryState, Event, Order
@@ -39,8 +39,10 @@ def has_come(delivery: Delivery, now: datetime) -> bool:
     """Whether a due message may go out now. One that may not is out of the queue afterwards."""
     if delivery.order == Order.ANY:
         return True
-    if delivery.order == Order.LATEST_ONLY and _is_overtaken(delivery):
-        _supersede(_same(delivery).filter(pk=delivery.pk), now)
+    if delivery.order == Order.LATEST_ONLY and (newest := _newest(delivery)) > delivery.order_seq:
+        # With it all that are overtaken, but for the one in flight.
+        older = _same(delivery).filter(state__in=UNSETTLED, order_seq__lt=newest)
+        _supersede(older.exclude(lease__isnull=False, next_at__gt=now), now)
         # Its sender may have died with it in hand, and another waits for that.
         pass_on(delivery, now)
         return False
@@ -71,9 +73,10 @@ def _same(delivery: Delivery) -> QuerySet[Delivery]:
     return Delivery.objects.filter(order_key=delivery.order_key).exclude(order_key="")
 
 
-def _is_overtaken(delivery: Delivery) -> bool:
-    """Whatever became of the newer one: the older must not be the last that arrives."""
-    return _same(delivery).filter(order_seq__gt=delivery.order_seq).exists()
+def _newest(delivery: Delivery) -> int:
+    """Whatever became of the newest one: an older must not be the last that arrives."""
+    newest: int = _same(delivery).aggregate(newest=Max("order_seq"))["newest"]
+    return newest
 
 
 def _before(delivery: Delivery, now: datetime) -> QuerySet[Delivery]:
