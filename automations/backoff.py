@@ -24,6 +24,12 @@ DEFAULT_SCHEDULE: tuple[float, ...] = (
     24 * _HOUR,
 )
 
+# A chat message of yesterday helps nobody: together about two and a half hours.
+CHAT_SCHEDULE: tuple[float, ...] = (0.0, 5.0, 30.0, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR)
+
+# Seconds without any request to a receiver that has not answered once, twice … in a row.
+_PAUSES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+
 _RETRYABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
 
 
@@ -53,6 +59,14 @@ def next_delay(
     if retry_after is not None and retry_after > delay:
         return max(delay, min(retry_after, _DAY))
     return delay
+
+
+def pause(silences: int) -> float:
+    """Seconds for which nothing at all is sent to a receiver that let so many tries in a row time out.
+
+    Shorter than the schedule's own delays: one message among many waiting ones finds out whether it is back.
+    """
+    return _PAUSES[min(silences, len(_PAUSES)) - 1]
 
 
 def is_retryable(status: int) -> bool:

@@ -7,146 +7,184 @@ lease is still the sender's. A sender that dies leaves a row whose `next_at` com
 from __future__ import annotations
 
 import logging
-import uuid
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 
-from automations import backoff, doorbell
+from automations import backoff, claims, doorbell, executions, outlets, turns
 from automations.actions.base import ACTIONS, Outcome
-from automations.models import Attempt, Delivery, DeliveryState, Execution, ExecutionState
+from automations.claims import Claim
+from automations.models import Attempt, Delivery, DeliveryState, Execution, ExecutionState, Outlet
 from runs import clock
 
 log = logging.getLogger("tripline.delivery")
 
-# Beyond the integration's own timeout: after that long a claimed delivery is taken to be abandoned.
-LEASE_MARGIN = timedelta(seconds=30)
-
-
-def due(now: datetime) -> QuerySet[Delivery]:
-    """Deliveries whose time has come and whose integration is not disabled."""
-    enabled = Q(integration=None) | Q(integration__disabled_at=None)
-    return Delivery.objects.filter(enabled, state=DeliveryState.PENDING, next_at__lte=now)
+# Seconds after which a sender lets the other outlets have a turn.
+_SLICE = 2.0
+# A try that comes so soon (seconds) is rung for; the sweep finds the later ones early enough.
+_SOON = 60.0
+# So many failed ones are requeued in one transaction: nobody waits long for its locks.
+_PORTION = 2000
 
 
 def drain(integration_id: int | None) -> None:
-    """Send everything that is due to one integration, oldest first, until nothing is."""
-    while (delivery := _claim(integration_id)) is not None:
-        _settle(delivery, _tried(delivery))
+    """Send what is due to one integration, oldest first, until nothing may go out now."""
+    began = time.monotonic()
+    while (claim := claims.take(integration_id)) is not None:
+        _settle(claim, _tried(claim))
+        if time.monotonic() - began > _SLICE:
+            doorbell.ring_drain(integration_id)
+            return
 
 
-def try_once(delivery: Delivery) -> Outcome:
-    """One attempt, now and final: for a delivery that holds a lease already."""
-    outcome = replace(_tried(delivery), permanent=True)
-    _settle(delivery, outcome)
+def try_once(claim: Claim) -> Outcome:
+    """One attempt, now and final; what a trial meets says nothing of how real messages fare."""
+    outcome = replace(_tried(claim), permanent=True)
+    with transaction.atomic():
+        now = clock.now()
+        outlets.lock(claim.first.integration_id)
+        if Delivery.objects.filter(pk=claim.first.pk, lease=claim.lease).exists():
+            _write_down(claim.first, outcome, now=now, disabled=False)
+            executions.settle([claim.first.execution_id], now)
+    # Others may have waited for its place.
+    doorbell.ring_drain(claim.first.integration_id)
     return outcome
 
 
-def _claim(integration_id: int | None) -> Delivery | None:
-    """Take one due delivery for this sender alone, or None when nothing is due."""
-    while True:
-        now = clock.now()
-        waiting = due(now).filter(integration=integration_id).order_by("next_at", "pk")
-        delivery = waiting.select_related(
-            "integration__access_token",
-            "integration__signing_secret",
-            "integration__signing_secret_previous",
-        ).first()
-        if delivery is None:
-            return None
-        lease = uuid.uuid4()
-        timeout = timedelta(seconds=delivery.integration.timeout if delivery.integration else 10)
-        row = Delivery.objects.filter(pk=delivery.pk, state=DeliveryState.PENDING, next_at=delivery.next_at)
-        with transaction.atomic():
-            claimed = row.update(lease=lease, next_at=now + timeout + LEASE_MARGIN)
-        if claimed:
-            delivery.lease = lease
-            return delivery
-
-
-def _tried(delivery: Delivery) -> Outcome:
+def _tried(claim: Claim) -> Outcome:
     """One attempt. Whatever an action raises is an outcome: this is the boundary to the outside."""
+    action = ACTIONS[claim.first.type]
     try:
-        return ACTIONS[delivery.type].send(delivery)
+        if len(claim.deliveries) > 1:
+            return action.send_merged(claim.deliveries)
+        return action.send(claim.first)
     except Exception as error:
-        log.exception("delivery %s", delivery.webhook_id)
+        log.exception("delivery %s", claim.first.webhook_id)
         return Outcome(ok=False, error=f"{type(error).__name__} inside Tripline; see its log.")
 
 
-def _settle(delivery: Delivery, outcome: Outcome) -> None:
-    """Write the attempt and the delivery's new state, while the lease is still ours."""
+@transaction.atomic
+def _settle(claim: Claim, outcome: Outcome) -> None:
+    """Write the attempt and the new state of what was sent, while the lease is still ours."""
     now = clock.now()
+    outlet = outlets.lock(claim.first.integration_id)
+    mine = Delivery.objects.filter(lease=claim.lease).values_list("pk", flat=True)
+    held = set(mine)
+    sent = [delivery for delivery in claim.deliveries if delivery.pk in held]
+    if not sent:
+        return  # taken to be dead, and somebody else has it now
+    disabled = outlet is not None and _judge(outlet, outcome, now)
+    for delivery in sent:
+        _write_down(delivery, outcome, now=now, disabled=disabled)
+    executions.settle((delivery.execution_id for delivery in sent), now)
+    for delivery in sent:
+        turns.pass_on(delivery, now)
+
+
+def _judge(outlet: Outlet, outcome: Outcome, now: datetime) -> bool:
+    """What the attempt says about the receiver; True when nothing more is sent to it for now."""
+    outlets.learn(outlet, outcome, now)
+    if reason := outlets.why_disable(outlet, outcome, now):
+        outlets.disable(outlet, reason, now)
+    return outlets.is_disabled(outlet)
+
+
+def _write_down(delivery: Delivery, outcome: Outcome, *, now: datetime, disabled: bool) -> None:
     tries = delivery.tries + 1
-    delay = (
-        None
-        if outcome.ok or outcome.permanent
-        else backoff.next_delay(tries, retry_after=outcome.retry_after)
+    delay = _delay(delivery, outcome, tries)
+    # Who says it is gone gets it when somebody has enabled the integration again.
+    is_held = disabled and (delay is not None or outcome.status == outlets.GONE)
+    if is_held:
+        state, next_at = DeliveryState.HELD, None
+    elif delay is not None:
+        state, next_at = DeliveryState.PENDING, now + timedelta(seconds=delay)
+        _ring_soon(delivery, delay)
+    else:
+        state, next_at = DeliveryState.SUCCEEDED if outcome.ok else DeliveryState.FAILED, None
+    Delivery.objects.filter(pk=delivery.pk).update(
+        lease=None,
+        state=state,
+        tries=tries,
+        attempt_count=F("attempt_count") + 1,
+        next_at=next_at,
+        finished_at=now if state in {DeliveryState.SUCCEEDED, DeliveryState.FAILED} else None,
     )
-    state = DeliveryState.SUCCEEDED if outcome.ok else DeliveryState.FAILED
-    if delay is not None:
-        state = DeliveryState.PENDING
-    with transaction.atomic():
-        mine = Delivery.objects.filter(pk=delivery.pk, lease=delivery.lease)
-        written = mine.update(
-            lease=None,
-            state=state,
-            tries=tries,
-            attempt_count=F("attempt_count") + 1,
-            next_at=None if delay is None else now + timedelta(seconds=delay),
-            finished_at=None if delay is not None else now,
-        )
-        if not written:
-            return  # taken to be dead, and somebody else has it now
-        Attempt.objects.create(
-            delivery=delivery,
-            number=delivery.attempt_count + 1,
-            started_at=now - timedelta(seconds=outcome.duration),
-            duration=outcome.duration,
-            request=dict(outcome.request),
-            status_code=outcome.status,
-            response=outcome.response,
-            error=outcome.error,
-        )
-        if delay is None:
-            settle_execution(delivery.execution_id, now)
+    Attempt.objects.create(
+        delivery=delivery,
+        number=delivery.attempt_count + 1,
+        started_at=now - timedelta(seconds=outcome.duration),
+        duration=outcome.duration,
+        request=dict(outcome.request),
+        status_code=outcome.status,
+        response=outcome.response,
+        error=outcome.error,
+    )
+    _log(delivery, outcome, state)
 
 
-def settle_execution(execution_id: int, now: datetime) -> None:
-    """An execution is finished when every delivery arrived, failed when one finally did not."""
-    # Locked, so that of two last deliveries the second sees the first.
-    execution = Execution.objects.select_for_update().get(pk=execution_id)
-    states = set(execution.deliveries.values_list("state", flat=True))
-    if states & {DeliveryState.PENDING, DeliveryState.HELD}:
-        return
-    failed = DeliveryState.FAILED in states
-    state = ExecutionState.FAILED if failed else ExecutionState.FINISHED
-    Execution.objects.filter(pk=execution.pk).update(state=state, finished_at=now)
+def _delay(delivery: Delivery, outcome: Outcome, tries: int) -> float | None:
+    """Seconds until the next try; None when there is none."""
+    if outcome.ok or outcome.permanent:
+        return None
+    schedule = settings.TRIPLINE_RETRY_SCHEDULE or ACTIONS[delivery.type].schedule
+    return backoff.next_delay(tries, schedule, retry_after=outcome.retry_after)
 
 
-def release_leases() -> int:
-    """Make due at once whatever a sender had claimed; only for a process that knows it is alone."""
-    claimed = Delivery.objects.filter(state=DeliveryState.PENDING, lease__isnull=False)
-    return claimed.update(lease=None, next_at=clock.now())
+def _ring_soon(delivery: Delivery, delay: float) -> None:
+    if delay <= _SOON:
+        ring = partial(doorbell.ring_drain, delivery.integration_id, after=delay)
+        transaction.on_commit(ring, robust=True)
+
+
+def _log(delivery: Delivery, outcome: Outcome, state: DeliveryState) -> None:
+    log.log(
+        logging.INFO if outcome.ok else logging.WARNING,
+        "%s by %s: %s after %.3f s",
+        delivery.webhook_id,
+        delivery.type,
+        outcome.status or outcome.error or "ok",
+        outcome.duration,
+        extra={
+            "event": delivery.execution.event_id,
+            "execution": delivery.execution_id,
+            "delivery": delivery.pk,
+            "integration": delivery.integration_id,
+            "attempt": delivery.attempt_count + 1,
+            "state": state.value,
+        },
+    )
 
 
 def requeue(deliveries: QuerySet[Delivery]) -> int:
     """Send failed deliveries again, under the same ids and in a new round of the schedule.
 
-    Returns how many. One statement each for them and for their executions.
+    Returns how many. A constant number of statements for each portion of them.
     """
-    now = clock.now()
-    with transaction.atomic():
-        # What could not be rendered has no body: there is nothing to send.
-        failed = deliveries.filter(state=DeliveryState.FAILED).exclude(body="").order_by()
-        executions = list(failed.values_list("execution_id", flat=True).distinct())
-        integrations = list(failed.values_list("integration_id", flat=True).distinct())
-        count = Delivery.objects.filter(pk__in=failed.values("pk")).update(
-            state=DeliveryState.PENDING, tries=0, next_at=now, finished_at=None
-        )
-        Execution.objects.filter(pk__in=executions).update(state=ExecutionState.PENDING, finished_at=None)
-        for integration_id in integrations:
-            transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
+    # What could not be rendered has no body: there is nothing to send.
+    failed = deliveries.filter(state=DeliveryState.FAILED).exclude(body="").order_by("pk")
+    rows = failed.values_list("pk", "execution_id", "integration_id")
+    count, last = 0, 0
+    while portion := list(rows.filter(pk__gt=last)[:_PORTION]):
+        last = portion[-1][0]
+        count += _requeue([pk for pk, *_rest in portion], {execution for _pk, execution, _to in portion})
+        for integration_id in {to for *_rest, to in portion}:
+            doorbell.ring_drain(integration_id)
+    return count
+
+
+@transaction.atomic
+def _requeue(pks: list[int], execution_ids: set[int]) -> int:
+    # In the order in which senders lock them.
+    locked = Delivery.objects.select_for_update(no_key=True).filter(pk__in=pks, state=DeliveryState.FAILED)
+    pks = list(locked.order_by("pk").values_list("pk", flat=True))
+    waiting = Execution.objects.filter(pk__in=execution_ids)
+    count = Delivery.objects.filter(pk__in=pks).update(
+        state=DeliveryState.PENDING, tries=0, next_at=clock.now(), finished_at=None
+    )
+    waiting.update(state=ExecutionState.PENDING, finished_at=None)
     return count

@@ -28,13 +28,15 @@ class _Breaker:
 _breaker = _Breaker()
 
 
-def _ring(task: str, argument: int | None) -> None:
+def _ring(task: str, argument: int | None, *, after: float = 0.0) -> None:
     if time.monotonic() < _breaker.quiet_until:
         return
     from automations import tasks
 
     try:
-        getattr(tasks, task).apply_async((argument,), retry=False, ignore_result=True)
+        getattr(tasks, task).apply_async(
+            (argument,), countdown=after or None, retry=False, ignore_result=True
+        )
     except (OperationalError, RedisError, OSError) as error:
         _breaker.quiet_until = time.monotonic() + QUIET_SECONDS
         log.warning("The broker does not answer (%s); the sweep will ring in its place.", error)
@@ -53,6 +55,6 @@ def ring_prune() -> None:
     _ring("prune", None)
 
 
-def ring_drain(integration_id: int | None) -> None:
-    """`None` stands for the deliveries that need no integration."""
-    _ring("drain", integration_id)
+def ring_drain(integration_id: int | None, *, after: float = 0.0) -> None:
+    """`None` stands for the deliveries that need no integration; `after` is in seconds."""
+    _ring("drain", integration_id, after=after)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from automations import candidates, firing
 from automations.batches import BatchView
@@ -109,13 +110,30 @@ def _settle(run: Run, cursor: int, *, change: LaneChange, decisions: list[Decisi
 
 
 def evaluate_event(event_id: int) -> None:
-    """Decide one artifact event."""
-    event = Event.objects.select_related("organization").filter(pk=event_id, decided_at=None).first()
-    if event is None or event.run_id is not None:
+    """Decide one artifact event, after those of its collection that came before it and still wait.
+
+    So a collection's events are decided in their order by any number of workers, and messages that wait
+    for each other are made in it.
+    """
+    event = _undecided().filter(pk=event_id).first()
+    if event is None:
         return  # decided already, or it waits in its run's lane
+    if event.collection_id is not None:
+        earlier = _undecided().filter(collection=event.collection_id, sequence__lt=event.sequence)
+        for each in earlier.order_by("sequence"):
+            _decide_event(each)
+    _decide_event(event)
+
+
+def _undecided() -> QuerySet[Event]:
+    return Event.objects.select_related("organization").filter(decided_at=None, run=None)
+
+
+def _decide_event(event: Event) -> None:
     decisions = _asked(candidates.for_event(event), event) if event.type in EVENTS else []
     with transaction.atomic():
-        if Event.objects.filter(pk=event_id, decided_at=None).update(decided_at=clock.now()) != 1:
+        # Who loses waits here until the other has committed, and goes on behind it.
+        if Event.objects.filter(pk=event.pk, decided_at=None).update(decided_at=clock.now()) != 1:
             return
         for decision in decisions:
             firing.record(decision, event)

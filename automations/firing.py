@@ -8,30 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F
 
-from automations import doorbell, outbox
-from automations.actions.base import ACTIONS
-from automations.delivery import settle_execution
+from automations import dispatch, outbox
 from automations.events.base import EventType
-from automations.models import (
-    Action,
-    Automation,
-    Delivery,
-    DeliveryState,
-    Event,
-    Execution,
-    ExecutionState,
-    Integration,
-    Mode,
-    RunLimit,
-)
-from automations.occasions import occasion_of, speaking_to, team_of
-from automations.template import TemplateError
+from automations.models import Automation, Event, Execution, ExecutionState, Mode, RunLimit
 from automations.verdicts import Reason
 from runs import cause, clock
 from runs.models import MetricBatch
@@ -72,7 +55,7 @@ def record(decision: Decision, event: Event | None) -> None:
     elif _is_muted(decision):
         _hold_back(decision, decision.hits, key=f"muted:{_muted_until(decision)}", reason=_muted(decision))
     elif not decision.event_type.limited:
-        _fire(decision, event, hit=decision.hits[0])
+        _fire(decision, event, hits=decision.hits[:1])
     elif decision.automation.period == 0:
         _fire_every(decision, event)
     else:
@@ -99,8 +82,7 @@ def _muted(decision: Decision) -> Reason:
 
 
 def _fire_every(decision: Decision, event: Event | None) -> None:
-    for hit in decision.hits[:MAX_PER_BATCH]:
-        _fire(decision, event, hit=hit)
+    _fire(decision, event, hits=decision.hits[:MAX_PER_BATCH])
     if rest := decision.hits[MAX_PER_BATCH:]:
         key = f"capped:{decision.event_type.dedup_key(decision.change, 0)}"
         _hold_back(decision, rest, key=key, reason=Reason("capped", {"cap": MAX_PER_BATCH}))
@@ -110,7 +92,7 @@ def _fire_once(decision: Decision, event: Event | None) -> None:
     """Once per run and period: the first hit fires if the period is over, all others are counted."""
     rest = decision.hits
     if _take_limit(decision):
-        _fire(decision, event, hit=rest[0])
+        _fire(decision, event, hits=rest[:1])
         rest = rest[1:]
     if rest:
         fired_at = _limit(decision).fired_at
@@ -153,66 +135,44 @@ def _limit(decision: Decision) -> RunLimit:
     return RunLimit.objects.select_for_update().get(**identity)
 
 
-def _fire(decision: Decision, event: Event | None, *, hit: int) -> None:
-    """One execution and its deliveries; deciding the same thing again changes nothing."""
-    dedup_key = decision.event_type.dedup_key(decision.change, hit)
-    if Execution.objects.filter(automation=decision.automation, dedup_key=dedup_key).exists():
+def _fire(decision: Decision, event: Event | None, *, hits: Sequence[int]) -> None:
+    """An execution for each hit, and its deliveries; deciding the same thing again changes nothing."""
+    keys = {decision.event_type.dedup_key(decision.change, hit): hit for hit in hits}
+    known = Execution.objects.filter(automation=decision.automation, dedup_key__in=keys)
+    for key in known.values_list("dedup_key", flat=True):
+        del keys[key]
+    if not keys:
         return
-    event = event or _metric_event(decision, hit)
+    events = [event] * len(keys) if event else _metric_events(decision, list(keys.values()))
+    now = clock.now()
     shadow = decision.automation.mode == Mode.SHADOW
-    execution = _execution(
-        decision,
-        dedup_key=dedup_key,
-        state=ExecutionState.SHADOW if shadow else ExecutionState.PENDING,
-        explanation=decision.event_type.describe(decision.config, decision.facts, hit).as_json(),
-        event=event,
-        now=clock.now(),
-    )
-    send_actions(execution, event)
+    executions = [
+        _execution(
+            decision,
+            dedup_key=key,
+            state=ExecutionState.SHADOW if shadow else ExecutionState.PENDING,
+            explanation=decision.event_type.describe(decision.config, decision.facts, hit).as_json(),
+            event=each,
+            now=now,
+        )
+        for (key, hit), each in zip(keys.items(), events, strict=True)
+    ]
+    dispatch.send_actions(decision.automation, list(zip(executions, events, strict=True)))
 
 
-def send_actions(execution: Execution, event: Event) -> None:
-    """Save an execution and put its automation's messages on their way; a shadow sends none."""
-    now = execution.created_at
-    shadow = execution.state == ExecutionState.SHADOW
-    actions = [] if shadow or execution.automation is None else _actions(execution.automation)
-    if not actions:
-        execution.state = execution.state if shadow else ExecutionState.FINISHED
-        execution.finished_at = now
-    execution.snapshot = {
-        "event": {name: value for name, value in event.data.items() if name != "scopes"},
-        "actions": [_as_it_was(action) for action in actions],
-    }
-    execution.save(force_insert=True)
-    deliveries = [_deliver(execution, action, event, now=now) for action in actions]
-    if any(row.state == DeliveryState.FAILED for row in deliveries):
-        settle_execution(execution.pk, now)
-    for integration_id in {row.integration_id for row in deliveries}:
-        transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
-
-
-def _as_it_was(action: Action) -> dict[str, Any]:
-    target = {"integration": action.integration.name} if action.integration else {}
-    return {"type": action.type, **target, **action.config}
-
-
-def _actions(automation: Automation) -> list[Action]:
-    return list(
-        Action.objects.filter(automation=automation).select_related("integration").order_by("position")
-    )
-
-
-def _metric_event(decision: Decision, hit: int) -> Event:
+def _metric_events(decision: Decision, hits: Sequence[int]) -> list[Event]:
+    """What waited in the lane as values becomes an event for each hit."""
     batch: MetricBatch = decision.change.batch
-    data = {
-        **outbox.run_data(batch.run, batch),
-        **decision.event_type.event_data(decision.config, decision.facts, hit),
-    }
-    event = outbox.run_event(batch.run, type=decision.event_type.key, data=data)
-    event.cause = batch.cause
-    event.received_at = batch.received_at
-    event.decided_at = clock.now()
-    return outbox.publish(event)
+    told = outbox.run_data(batch.run, batch)
+    events = []
+    for hit in hits:
+        data = {**told, **decision.event_type.event_data(decision.config, decision.facts, hit)}
+        event = outbox.run_event(batch.run, type=decision.event_type.key, data=data)
+        event.cause = batch.cause
+        event.received_at = batch.received_at
+        event.decided_at = clock.now()
+        events.append(event)
+    return outbox.publish(events)
 
 
 def _execution(
@@ -241,42 +201,6 @@ def _execution(
         version=event.version if event else None,
         created_at=now,
     )
-
-
-def _deliver(execution: Execution, action: Action, event: Event, *, now: datetime) -> Delivery:
-    """The message, rendered once: what every attempt sends.
-
-    One that cannot be rendered fails alone: the rule's other actions, and other rules, go on.
-    """
-    delivery = Delivery(
-        execution=execution,
-        action=action,
-        integration=action.integration,
-        type=action.type,
-        state=DeliveryState.HELD if _is_disabled(action.integration) else DeliveryState.PENDING,
-        cause=cause.following(event.cause, execution.pk),
-        created_at=now,
-        next_at=now,
-    )
-    try:
-        with speaking_to(team_of(event, action)):
-            delivery.body = ACTIONS[action.type].render(action, occasion_of(execution, event, action))
-    except TemplateError as error:
-        delivery.state, delivery.attempt_count = DeliveryState.FAILED, 1
-        delivery.next_at, delivery.finished_at = None, now
-        delivery.save(force_insert=True)
-        delivery.attempts.create(number=1, started_at=now, duration=0.0, error=f"{error}.")
-    else:
-        delivery.save(force_insert=True)
-    return delivery
-
-
-def _is_disabled(integration: Integration | None) -> bool:
-    """Whether a message must be held. The integration is locked then until this is written: whoever
-    enables it meanwhile waits, and finds the message."""
-    if integration is None or integration.healthy:
-        return False
-    return not Integration.objects.select_for_update().get(pk=integration.pk).healthy
 
 
 def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Reason) -> None:

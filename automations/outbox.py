@@ -6,6 +6,7 @@ their lane is what waits, and they become an event when a rule fires on them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +32,7 @@ def observe_status_change(change: RunStatusChange) -> None:
     )
     event.origin = f"run_status:{change.pk}"
     event.received_at = change.received_at
-    publish(event)
+    publish([event])
     transaction.on_commit(lambda: doorbell.ring_lane(run.pk), robust=True)
 
 
@@ -63,22 +64,24 @@ def observe_artifact_change(change: ArtifactChange) -> None:
         received_at=change.received_at,
         ring_at=change.received_at + RING_AFTER,
     )
-    publish(event)
+    publish([event])
     transaction.on_commit(lambda: doorbell.ring_event(event.pk), robust=True)
 
 
-def publish(event: Event) -> Event:
-    """Give the event its number in the organization's feed and save it.
+def publish(events: Sequence[Event]) -> list[Event]:
+    """Give events of one organization their numbers in its feed and save them.
 
     The feed's row is locked until the transaction ends, and is the last lock taken: numbers are
     committed in order, so that a reader who has seen number n has seen all before it.
     """
-    event.cause = event.cause or cause.current()
-    Feed.objects.get_or_create(organization=event.organization)
-    Feed.objects.filter(organization=event.organization).update(head=F("head") + 1)
-    event.sequence = Feed.objects.values_list("head", flat=True).get(organization=event.organization)
-    event.save(force_insert=True)
-    return event
+    organization = events[0].organization
+    Feed.objects.get_or_create(organization=organization)
+    Feed.objects.filter(organization=organization).update(head=F("head") + len(events))
+    head: int = Feed.objects.values_list("head", flat=True).get(organization=organization)
+    for number, event in enumerate(events, start=head - len(events) + 1):
+        event.sequence = number
+        event.cause = event.cause or cause.current()
+    return Event.objects.bulk_create(events)
 
 
 def run_event(run: Run, *, type: str, data: dict[str, Any]) -> Event:

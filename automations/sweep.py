@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import F
 
-from automations import delivery, doorbell
+from automations import claims, doorbell
 from automations.models import Event
 from runs import clock
 from runs.models import Lane
@@ -22,7 +22,7 @@ def sweep() -> None:
     now = clock.now()
     _ring_for_lanes(now)
     _ring_for_events(now)
-    for integration_id in delivery.due(now).order_by().values_list("integration", flat=True).distinct():
+    for integration_id in claims.due(now).order_by().values_list("integration", flat=True).distinct():
         doorbell.ring_drain(integration_id)
     crash_silent_runs()
 

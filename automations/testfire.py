@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from automations import firing
+from automations import dispatch
 from automations.access import Scope
 from automations.events.base import EVENTS
 from automations.events.metrics import MetricEventType
@@ -52,7 +52,7 @@ def fire_by_hand(automation: Automation, *, actor: User, event: Event | None = N
         version=event.version if event else None,
         created_at=clock.now(),
     )
-    firing.send_actions(execution, event or _example(automation, actor))
+    dispatch.send_actions(automation, [(execution, event or _example(automation, actor))])
     return execution
 
 

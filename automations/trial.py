@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from automations import delivery
 from automations.actions.base import ACTIONS, Occasion, Outcome
+from automations.claims import LEASE_MARGIN, Claim
 from automations.models import Action, Delivery, Execution, ExecutionState, Integration
 from automations.occasions import speaking_to, test_mark
 from automations.verdicts import Reason
@@ -23,7 +24,7 @@ def try_integration(integration: Integration, *, actor: User) -> Outcome:
 
 
 @transaction.atomic
-def _recorded(integration: Integration, actor: User) -> Delivery:
+def _recorded(integration: Integration, actor: User) -> Claim:
     """The message, claimed by us before it is sent: what it leads to can name its cause."""
     now = clock.now()
     with speaking_to(integration.team):
@@ -46,16 +47,18 @@ def _recorded(integration: Integration, actor: User) -> Delivery:
         team=integration.team,
         created_at=now,
     )
-    return Delivery.objects.create(
+    lease = uuid.uuid4()
+    message = Delivery.objects.create(
         execution=execution,
         integration=integration,
         type=integration.type,
         body=body,
         cause=cause.following("", execution.pk),
         created_at=now,
-        lease=uuid.uuid4(),
-        next_at=now + timedelta(seconds=integration.timeout) + delivery.LEASE_MARGIN,
+        lease=lease,
+        next_at=now + timedelta(seconds=integration.timeout) + LEASE_MARGIN,
     )
+    return Claim(lease, [message])
 
 
 def _saying(text: str, integration: Integration, actor: User) -> Action:

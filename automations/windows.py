@@ -140,18 +140,23 @@ class Track:
             return [_mean(total, scale, width) for total in totals]
 
     @cached_property
-    def _ratios(self) -> list[tuple[int, int]]:
-        return [value.as_integer_ratio() for value in self.values]
+    def _shift(self) -> int:
+        """The power of two by which every value becomes a whole number: a double has 53 digits."""
+        smallest = min((abs(value) for value in self.values if value), default=1.0)
+        return max(0, 53 - math.frexp(smallest)[1])
 
     @cached_property
     def _scale(self) -> int:
-        """The power of two by which every value becomes a whole number."""
-        return max((denominator for _numerator, denominator in self._ratios), default=1)
+        return 1 << self._shift
 
     @cached_property
     def _wholes(self) -> list[int]:
-        scale = self._scale
-        return [numerator * (scale // denominator) for numerator, denominator in self._ratios]
+        largest = max(map(abs, self.values), default=0.0)
+        if self._shift + max(math.frexp(largest)[1], 0) < 1023:
+            factor = 2.0**self._shift  # nothing overflows, so each product is exact
+            return [int(value * factor) for value in self.values]
+        ratios = map(float.as_integer_ratio, self.values)
+        return [numerator * (self._scale // denominator) for numerator, denominator in ratios]
 
     @cached_property
     def _sums(self) -> list[int]:

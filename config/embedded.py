@@ -31,9 +31,8 @@ from django.urls import get_resolver
 from waitress import wasyncore
 from waitress.server import create_server
 
-from automations import doorbell
+from automations import claims, doorbell
 from automations.actions.targets import parse_cidrs
-from automations.delivery import release_leases
 from automations.models import Event
 from config import env
 from runs import clock
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
 
 WEB_THREADS = 8
 # Queue and number of threads: a slow receiver holds up deliveries, and never a decision.
-POOLS = {"decide": 3, "deliver": 8}
+POOLS = {"decide": 3, "deliver": 16}
 # Seconds that requests and tasks in flight have to end by themselves.
 STOP_WITHIN = 5.0
 
@@ -331,7 +330,7 @@ def take_over() -> None:
     now = clock.now()
     Lane.objects.filter(cursor__lt=F("head"), ring_at__gt=now).update(ring_at=now)
     Event.objects.filter(decided_at=None, ring_at__gt=now).update(ring_at=now)
-    release_leases()
+    claims.release()
 
 
 # --- All of it ------------------------------------------------------------------------------------

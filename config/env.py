@@ -18,6 +18,9 @@ from automations.actions.targets import IPNetwork, parse_cidrs
 
 problems: list[str] = []
 
+_LONGEST_DELAY = 7 * 86_400
+_MOST_DELAYS = 100
+
 
 def text(name: str, default: str = "") -> str:
     return os.environ.get(name, default).strip()
@@ -47,6 +50,20 @@ def seconds(name: str, default: float, *, minimum: float = 0.0) -> float:
         return number
     problems.append(f"{name} is {value!r}; it must be a number of seconds, at least {minimum:g}.")
     return default
+
+
+def schedule(name: str) -> tuple[float, ...]:
+    """Delays in seconds, between commas or spaces; the first is 0."""
+    try:
+        delays = tuple(float(word) for word in words(name))
+    except ValueError:
+        delays = (-1.0,)
+    if all(0 <= delay <= _LONGEST_DELAY for delay in delays) and len(delays) <= _MOST_DELAYS:
+        return delays
+    problems.append(
+        f"{name} is {text(name)!r}; it must be at most {_MOST_DELAYS} delays in seconds, such as 0,5,300."
+    )
+    return ()
 
 
 def words(name: str) -> list[str]:

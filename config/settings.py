@@ -40,6 +40,8 @@ TRIPLINE_SECRET_KEYS = env.fernet_keys(
 TRIPLINE_CRASH_AFTER = env.seconds("TRIPLINE_CRASH_AFTER", 300, minimum=1)
 # How often the sweep looks for what a lost message left behind, in seconds.
 TRIPLINE_SWEEP_EVERY = env.seconds("TRIPLINE_SWEEP_EVERY", 5, minimum=0.1)
+# Seconds before the first, second … attempt of a delivery; empty: each kind of action has its own.
+TRIPLINE_RETRY_SCHEDULE = env.schedule("TRIPLINE_RETRY_SCHEDULE")
 # Networks that outbound calls may reach although they are not public.
 TRIPLINE_ALLOW_PRIVATE_TARGETS = env.networks("TRIPLINE_ALLOW_PRIVATE_TARGETS")
 # How many requests a built-in inbox takes per second.
@@ -218,11 +220,16 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_EAGER_RESULT = False
 CELERY_TASK_DEFAULT_QUEUE = "decide"
 CELERY_TASK_ROUTES = {"automations.tasks.drain": {"queue": "deliver"}}
-CELERY_TASK_CREATE_MISSING_QUEUES = True
+# A worker that is told nothing reads both.
+CELERY_TASK_QUEUES = {name: {"exchange": name, "routing_key": name} for name in ("decide", "deliver")}
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+# Tasks wait for the database and for receivers: threads, and more of them than cores.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 16
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Redirecting stdout of the process that also serves would swallow what it prints.
 CELERY_WORKER_REDIRECT_STDOUTS = False
-CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A message is a hint that the sweep repeats: give up at once rather than hold a request.
 CELERY_TASK_PUBLISH_RETRY = False

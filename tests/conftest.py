@@ -25,12 +25,24 @@ def _fresh_rules() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int | None]]:
-    """The doorbell writes here what it would have told a broker: (task, id)."""
+    """The doorbell writes here what it would have told a broker: (task, id); "drain later" with a delay."""
     from automations import doorbell
 
     heard: list[tuple[str, int | None]] = []
-    monkeypatch.setattr(doorbell, "_ring", lambda task, argument: heard.append((task, argument)))
+
+    def ring(task: str, argument: int | None, *, after: float = 0.0) -> None:
+        heard.append((f"{task} later" if after else task, argument))
+
+    monkeypatch.setattr(doorbell, "_ring", ring)
     return heard
+
+
+@pytest.fixture
+def noop_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The action that needs no receiver waits for a sender as the others do."""
+    from automations.actions.base import ACTIONS
+
+    monkeypatch.setattr(ACTIONS["noop"], "immediate", False)
 
 
 @pytest.fixture

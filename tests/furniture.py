@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps
 
-from automations.models import Attempt, Delivery, Inbox
+from automations.models import Attempt, Delivery, Inbox, Outlet
 from automations.services import targets
 from registry.models import VersionState
 from registry.services.collections import set_alias, tag_collection
@@ -58,6 +58,7 @@ def furnish(name: str) -> Team:
     log(run, "loss", [0.1, 0.9])
     furnish_artifacts(name, project, run, owner)
     decide()
+    Outlet.objects.create(integration=hook)
     for delivery in Delivery.objects.filter(integration=hook):
         Attempt.objects.create(
             delivery=delivery, number=1, started_at=clock.now(), duration=0.1, status_code=500

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.functional import Promise
 
+from automations import backoff
 from automations.catalog import Catalog
 from automations.forms import ConfigForm
 
@@ -25,8 +26,8 @@ ACTIONS: Catalog[ActionType] = Catalog("action type")
 class Outcome:
     """How one attempt ended. `request` is what was sent, with every secret redacted.
 
-    Without a status there is an error. `permanent` says that another try cannot help; `retry_after` is
-    what the receiver asked for, in seconds.
+    Without a status there is an error. `permanent` says that another try cannot help, `silent` that
+    nobody answered; `retry_after` is what the receiver asked for, in seconds.
     """
 
     ok: bool
@@ -34,6 +35,7 @@ class Outcome:
     response: str = ""
     error: str = ""
     permanent: bool = False
+    silent: bool = False
     retry_after: float | None = None
     duration: float = 0.0
     request: Mapping[str, Any] = field(default_factory=dict)
@@ -69,6 +71,14 @@ class ActionType(ABC):
     needs_integration: ClassVar[bool] = True
     # Whether its content may name the integration's secrets.
     takes_secrets: ClassVar[bool] = False
+    # Nothing leaves the house: it is done in the transaction that decides it, without an attempt.
+    immediate: ClassVar[bool] = False
+    # Seconds before the first, second … attempt.
+    schedule: ClassVar[Sequence[float]] = backoff.DEFAULT_SCHEDULE
+    # Messages per second where the integration sets no limit of its own, and never more than `max_rate`.
+    max_rate: ClassVar[float | None] = None
+    # How many messages that wait may become one.
+    merges: ClassVar[int] = 1
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:  # noqa: B027  (may be left)
         """Raise `ValidationError` by field for a template that names an unknown variable."""
@@ -80,6 +90,14 @@ class ActionType(ABC):
     def render(self, action: Action, occasion: Occasion) -> str:
         """The body that every attempt sends, with marks where secrets go."""
 
+    def order(self, config: Mapping[str, Any]) -> str:
+        """In which order its messages about one thing go out (`Order`)."""
+        return "any"
+
     @abstractmethod
     def send(self, delivery: Delivery) -> Outcome:
         """Try once, within the integration's timeout."""
+
+    def send_merged(self, deliveries: Sequence[Delivery]) -> Outcome:
+        """Try once, with one message for all of them; where `merges` is more than one."""
+        raise NotImplementedError

@@ -28,6 +28,8 @@ _SUBJECT = 200
 _RECIPIENTS = 100
 # From here on a mail server says: not now, not later either.
 _FINAL = 500
+# The mail server is not there, or went away.
+_SILENCES = (smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError)
 
 
 class EmailForm(ConfigForm):
@@ -125,16 +127,19 @@ def _mail(delivery: Delivery, body: dict[str, Any], addresses: list[str]) -> Out
     message.attach_alternative(body["html"], "text/html")
     record = {"to": addresses, "subject": body["subject"], "body": body["text"]}
     started = time.monotonic()
-    error, permanent = "", False
+    error, permanent, silent = "", False, False
     try:
         message.send()
     except (smtplib.SMTPException, OSError) as problem:
         error, permanent = _said(problem), _is_final(problem)
+        silent = not isinstance(problem, smtplib.SMTPException) or isinstance(problem, _SILENCES)
     except ValueError as problem:
         # An address that no mail can go to.
         error, permanent = _said(problem), True
     duration = time.monotonic() - started
-    return Outcome(ok=not error, error=error, permanent=permanent, duration=duration, request=record)
+    return Outcome(
+        ok=not error, error=error, permanent=permanent, silent=silent, duration=duration, request=record
+    )
 
 
 def _message_id(delivery: Delivery) -> str:

@@ -18,6 +18,7 @@ class Noop(ActionType):
     key = "noop"
     label = _("Record only")
     config_form = ConfigForm
+    immediate = True
 
     def render(self, action: Action, occasion: Occasion) -> str:
         return ""

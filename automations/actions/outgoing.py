@@ -54,15 +54,20 @@ def signing_keys(integration: Integration) -> list[str]:
     return [vault.decrypt(secret.ciphertext) for secret in rows if secret]
 
 
-def send(delivery: Delivery, integration: Integration, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """POST once. Whatever the receiver echoes of our secrets is taken out of the record."""
+def send(
+    delivery: Delivery, integration: Integration, headers: Mapping[str, str], body: bytes, *, record: str = ""
+) -> Outcome:
+    """POST once. Whatever the receiver echoes of our secrets is taken out of the record.
+
+    `record` is the body as the record shows it, without secrets; by default that of the delivery.
+    """
     hidden = hidden_texts(integration)
     headers = {**headers, cause.HEADER: cause.signed(delivery.cause)} if delivery.cause else headers
-    record = {
+    sent = {
         "method": "POST",
         "host": integration.host,
         "headers": {name: _redacted(name, value) for name, value in headers.items()},
-        "body": delivery.body,
+        "body": record or delivery.body,
     }
     request = http.OutboundRequest(url=vault.decrypt(integration.url_ciphertext), body=body, headers=headers)
     started = time.monotonic()
@@ -73,8 +78,9 @@ def send(delivery: Delivery, integration: Integration, headers: Mapping[str, str
             ok=False,
             error=redaction.redacted(str(error), hidden),
             permanent=error.permanent,
+            silent=not error.permanent,
             duration=time.monotonic() - started,
-            request=record,
+            request=sent,
         )
     ok = 200 <= answer.status < 300
     return Outcome(
@@ -84,7 +90,7 @@ def send(delivery: Delivery, integration: Integration, headers: Mapping[str, str
         permanent=not ok and not backoff.is_retryable(answer.status),
         retry_after=answer.retry_after,
         duration=answer.duration,
-        request=record,
+        request=sent,
     )
 
 

@@ -10,10 +10,12 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _, gettext_lazy
 
-from automations import template, vault
-from automations.actions import outgoing
+from automations import backoff, template, vault
+from automations.actions import outgoing, slack_merging
 from automations.actions.base import ACTIONS, ActionType, Occasion, Outcome
+from automations.actions.slack_merging import cut
 from automations.forms import ConfigForm
+from automations.occasions import speaking_to
 
 if TYPE_CHECKING:
     from automations.models import Action, Delivery
@@ -57,6 +59,10 @@ class Slack(ActionType):
     label = gettext_lazy("Slack")
     config_form = SlackForm
     integration_form = outgoing.UrlForm
+    schedule = backoff.CHAT_SCHEDULE
+    # What Slack takes per channel; more of them become one message.
+    max_rate = 1.0
+    merges = 100
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
         for field in ("title", "message"):
@@ -68,7 +74,7 @@ class Slack(ActionType):
         severity = config["severity"]
         title = occasion.mark + template.render_text(config["title"] or "${automation_name}", occasion.values)
         message = template.render_text(config["message"] or "", occasion.values).strip()
-        texts = [_cut(escaped(text), _SECTION) for text in (message, occasion.why) if text]
+        texts = [cut(escaped(text), _SECTION) for text in (message, occasion.why) if text]
         link = _link(occasion.link)
         blocks = [
             {"type": "header", "text": _plain(f"{_SIGNS[severity]} {title}", _HEADER)},
@@ -76,20 +82,31 @@ class Slack(ActionType):
             *_facts(occasion),
             {"type": "context", "elements": [_marked(part) for part in (_severity(severity), link) if part]},
         ]
-        lines = [f"{_SIGNS[severity]} {_cut(escaped(title), _SECTION)}", *texts]
-        lines += [f"{label}: {_cut(escaped(value), _FIELD)}" for label, value in occasion.facts]
+        lines = [f"{_SIGNS[severity]} {cut(escaped(title), _SECTION)}", *texts]
+        lines += [f"{label}: {cut(escaped(value), _FIELD)}" for label, value in occasion.facts]
         text = "\n".join([*lines, link] if link else lines)
         return json.dumps({"text": text, "blocks": blocks}, ensure_ascii=False)
 
     def send(self, delivery: Delivery) -> Outcome:
-        integration = delivery.integration
-        if integration is None:
-            return outgoing.deleted()
-        headers = {"Content-Type": "application/json; charset=utf-8"}
-        try:
-            return outgoing.send(delivery, integration, headers, delivery.body.encode())
-        except vault.VaultError as error:
-            return Outcome(ok=False, error=str(error))
+        return _sent(delivery, delivery.body)
+
+    def send_merged(self, deliveries: Sequence[Delivery]) -> Outcome:
+        first = deliveries[0]
+        team = first.integration.team if first.integration else None
+        with speaking_to(team):
+            body = slack_merging.merged([json.loads(delivery.body) for delivery in deliveries])
+        return _sent(first, json.dumps(body, ensure_ascii=False))
+
+
+def _sent(delivery: Delivery, body: str) -> Outcome:
+    integration = delivery.integration
+    if integration is None:
+        return outgoing.deleted()
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    try:
+        return outgoing.send(delivery, integration, headers, body.encode(), record=body)
+    except vault.VaultError as error:
+        return Outcome(ok=False, error=str(error))
 
 
 def escaped(text: str) -> str:
@@ -99,22 +116,15 @@ def escaped(text: str) -> str:
 
 
 def _plain(text: str, length: int) -> dict[str, Any]:
-    return {"type": "plain_text", "text": _cut(_CALLS.sub("@\u200b", text), length), "emoji": True}
+    return {"type": "plain_text", "text": cut(_CALLS.sub("@\u200b", text), length), "emoji": True}
 
 
 def _marked(text: str) -> dict[str, str]:
     return {"type": "mrkdwn", "text": text}
 
 
-def _cut(text: str, length: int) -> str:
-    if len(text) <= length:
-        return text
-    # Not in the middle of an escape: a lone “&am” would show.
-    return re.sub(r"&[a-z]{0,3}$", "", text[: length - 1]) + "…"
-
-
 def _facts(occasion: Occasion) -> list[dict[str, Any]]:
-    fields = [_marked(_cut(f"*{label}*\n{escaped(value)}", _FIELD)) for label, value in occasion.facts]
+    fields = [_marked(cut(f"*{label}*\n{escaped(value)}", _FIELD)) for label, value in occasion.facts]
     return [{"type": "section", "fields": fields[:_FIELDS]}] if fields else []
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
@@ -11,6 +12,7 @@ from automations import template, vault
 from automations.actions import outgoing, signing
 from automations.actions.base import ACTIONS, ActionType, Occasion, Outcome
 from automations.forms import ConfigForm, PayloadField
+from automations.models.deliveries import Order
 
 if TYPE_CHECKING:
     from automations.models import Action, Delivery, Integration
@@ -21,6 +23,12 @@ class WebhookForm(ConfigForm):
         label=_("Payload"),
         required=False,
         help_text=_("A JSON object; ${variables} are filled in inside its strings."),
+    )
+    order = forms.ChoiceField(
+        label=_("Order"),
+        choices=Order.choices,
+        initial=Order.ANY.value,
+        help_text=_("Of messages about the same run, or the same alias, tag or version of a collection."),
     )
 
 
@@ -42,6 +50,9 @@ class Webhook(ActionType):
         integration = action.integration
         names = [secret.name for secret in outgoing.named_secrets(integration)] if integration else []
         return template.render(action.config["payload"] or {}, occasion.values, secrets=frozenset(names))
+
+    def order(self, config: Mapping[str, Any]) -> str:
+        return config.get("order") or Order.ANY
 
     def send(self, delivery: Delivery) -> Outcome:
         integration = delivery.integration

@@ -11,7 +11,7 @@ from automations import access, delivery
 from automations.admin.blocks import json_block, text_block
 from automations.api.history import sentence
 from automations.events.base import EVENTS
-from automations.models import Attempt, Delivery, Event, Execution, Feed, RunLimit
+from automations.models import Attempt, Delivery, Event, Execution, Feed, Outlet, RunLimit
 from config.adminbase import ReadOnlyAdmin, ReadOnlyInline, VisibleFilter, actor, follow, team_roles
 from registry.admin.roles import has_registry_role, has_role_somewhere
 from registry.models import ChangeKind
@@ -203,10 +203,11 @@ class DeliveryAdmin(HistoryAdmin):
         "type",
         "integration",
         "state",
+        "order",
         "attempt_count",
         "next_at",
     ]
-    list_filter = ["state", ("integration", VisibleFilter)]
+    list_filter = ["state", "order", ("integration", VisibleFilter)]
     search_fields = ["=webhook_id", "execution__automation_name"]
     list_select_related = ["execution", "integration"]
     date_hierarchy = "created_at"
@@ -259,6 +260,16 @@ class AttemptAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("response"))
     def answer(self, obj: Attempt) -> str:
         return text_block(obj.response)
+
+
+@admin.register(Outlet)
+class OutletAdmin(ReadOnlyAdmin):
+    list_display = ["__str__", "window", "silences", "open_at", "failing_since"]
+    list_filter = [("failing_since", admin.EmptyFieldListFilter)]
+    search_fields = ["integration__name"]
+    list_select_related = ["integration"]
+    fields = ["integration", "window", "silences", "open_at", "failing_since"]
+    team_path = "integration__team"
 
 
 @admin.register(Feed)

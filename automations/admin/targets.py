@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -91,7 +92,8 @@ class IntegrationForm(ServiceForm):
 
 @admin.register(Integration)
 class IntegrationAdmin(TeamOwnedAdmin):
-    list_display = ["name", "team", "type", "host", "healthy", "disabled_at", "created_at"]
+    list_display = ["name", "team", "type", "host", "healthy", "failing_since", "disabled_at", "created_at"]
+    list_select_related = ["team", "outlet"]
     list_filter = ["type", ("disabled_at", admin.EmptyFieldListFilter), ("team", VisibleFilter)]
     search_fields = ["name", "host", "team__name"]
     form = IntegrationForm
@@ -105,17 +107,25 @@ class IntegrationAdmin(TeamOwnedAdmin):
         "signing_secret",
         "signing_secret_previous",
         "timeout",
+        "concurrency",
+        "rate",
+        "failing_since",
         "disabled_at",
         "disabled_reason",
         "created_at",
     ]
-    readonly_fields = ["host", "disabled_at", "disabled_reason", "created_at"]
+    readonly_fields = ["host", "failing_since", "disabled_at", "disabled_reason", "created_at"]
     fixed_fields = ["team", "type"]
     actions = ["enable", "disable", "try_out"]
 
     @admin.display(description=gettext_lazy("enabled"), boolean=True)
     def healthy(self, obj: Integration) -> bool:
         return obj.healthy
+
+    @admin.display(description=gettext_lazy("failing since"))
+    def failing_since(self, obj: Integration) -> datetime | None:
+        # The outlet is made with the first message.
+        return obj.outlet.failing_since if hasattr(obj, "outlet") else None
 
     def write(self, request: HttpRequest, obj: Integration, form: Any) -> None:
         try:

@@ -39,6 +39,7 @@ class DeliverySerializer(serializers.ModelSerializer):
             "integration",
             "webhook_id",
             "state",
+            "order",
             "body",
             "attempt_count",
             "next_at",

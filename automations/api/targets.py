@@ -16,7 +16,7 @@ from automations.services import targets
 from runs import access as runs_access
 from runs.models import Role, Team
 from runs.rest.errors import FieldNotFound
-from runs.rest.fields import StrictModelSerializer, StringField, TeamByName, WholeNumberField
+from runs.rest.fields import NumberField, StrictModelSerializer, StringField, TeamByName, WholeNumberField
 from runs.rest.views import ScopedViewSet
 
 
@@ -114,7 +114,12 @@ class IntegrationSerializer(StrictModelSerializer):
     signing_secret = SecretByName()
     signing_secret_previous = SecretByName()
     timeout = WholeNumberField(min_value=5, max_value=30, required=False)
+    concurrency = WholeNumberField(min_value=1, max_value=32, required=False)
+    rate = NumberField(min_value=0.01, max_value=1000, required=False, allow_null=True)
     healthy = serializers.BooleanField(read_only=True)
+    failing_since = serializers.DateTimeField(
+        source="outlet.failing_since", read_only=True, allow_null=True, default=None
+    )
 
     class Meta:
         model = Integration
@@ -129,11 +134,15 @@ class IntegrationSerializer(StrictModelSerializer):
             "signing_secret",
             "signing_secret_previous",
             "timeout",
+            "concurrency",
+            "rate",
             "healthy",
+            "disabled_at",
             "disabled_reason",
+            "failing_since",
             "created_at",
         ]
-        read_only_fields = ["host", "disabled_reason", "created_at"]
+        read_only_fields = ["host", "disabled_at", "disabled_reason", "created_at"]
 
 
 class OutcomeSerializer(serializers.Serializer):
@@ -153,7 +162,7 @@ class IntegrationViewSet(TeamOwnedViewSet):
 
     def visible(self) -> QuerySet[Integration]:
         return access.integrations(self.person).select_related(
-            "team", "access_token", "signing_secret", "signing_secret_previous"
+            "team", "outlet", "access_token", "signing_secret", "signing_secret_previous"
         )
 
     def save(self, instance: Integration, data: dict[str, Any]) -> Integration:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from django import forms
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, ngettext
 
 from automations import windows
 from automations.batches import BatchView
@@ -202,6 +202,19 @@ class MetricEventType(RunEventType[M], Generic[M]):
         }
         # A change between the largest doubles can be infinite, and JSON has no such number.
         return Reason(reason.code, {name: _spelled(value) for name, value in (common | reason.data).items()})
+
+    def explain(self, reason: Mapping[str, Any]) -> str:
+        """With a note on the values of the batch that no window holds."""
+        sentence = super().explain(reason)
+        left_out = reason.get("data", {}).get("nonfinite")
+        if not left_out:
+            return sentence
+        note = ngettext(
+            "%(count)s value that is no finite number is left out",
+            "%(count)s values that are no finite numbers are left out",
+            left_out,
+        )
+        return f"{sentence} ({note % {'count': left_out}})"
 
     def event_data(self, config: Config, facts: M, hit: int) -> dict[str, Any]:
         described = self.describe(config, facts, hit).data

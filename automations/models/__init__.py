@@ -1,7 +1,12 @@
-from automations.models.history import (
+from automations.models.deliveries import (
+    UNSETTLED,
     Attempt,
     Delivery,
     DeliveryState,
+    Order,
+    Outlet,
+)
+from automations.models.history import (
     Event,
     Execution,
     ExecutionState,
@@ -12,6 +17,7 @@ from automations.models.rules import Action, Automation, Mode, ScopeType
 from automations.models.targets import Inbox, InboxRequest, Integration, Secret
 
 __all__ = [
+    "UNSETTLED",
     "Action",
     "Attempt",
     "Automation",
@@ -25,6 +31,8 @@ __all__ = [
     "InboxRequest",
     "Integration",
     "Mode",
+    "Order",
+    "Outlet",
     "RunLimit",
     "ScopeType",
     "Secret",

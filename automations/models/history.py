@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import uuid
-
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from automations.models.rules import Action, Automation
-from automations.models.targets import Integration
+from automations.models.rules import Automation
 from registry.models import ArtifactVersion, Collection, Registry
 from runs import cause
 from runs.models import Organization, Project, Run, Team
@@ -58,7 +55,12 @@ class Event(models.Model):
             models.UniqueConstraint(fields=["organization", "sequence"], name="event_numbered_in_feed")
         ]
         indexes = [
-            models.Index(fields=["ring_at"], condition=Q(decided_at__isnull=True), name="event_that_waits")
+            models.Index(fields=["ring_at"], condition=Q(decided_at__isnull=True), name="event_that_waits"),
+            models.Index(
+                fields=["collection", "sequence"],
+                condition=Q(decided_at__isnull=True),
+                name="event_waits_in_collection",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -146,86 +148,3 @@ class RunLimit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.automation_id} on {self.run_id}: {self.fired_at:%Y-%m-%d %H:%M:%S}"
-
-
-class DeliveryState(models.TextChoices):
-    PENDING = "pending", _("Pending")
-    SUCCEEDED = "succeeded", _("Succeeded")
-    FAILED = "failed", _("Failed")
-    HELD = "held", _("Held: its integration is disabled")
-
-
-def _new_webhook_id() -> str:
-    return f"msg_{uuid.uuid4().hex}"
-
-
-class Delivery(models.Model):
-    """One message that must arrive. `webhook_id` and `body` are fixed when it is decided.
-
-    It waits while `state` is pending and `next_at` has come. A sender claims it by writing its own
-    `lease`; results are written only where the lease is still that sender's.
-    """
-
-    execution = models.ForeignKey(
-        Execution, models.CASCADE, related_name="deliveries", verbose_name=_("execution")
-    )
-    action = models.ForeignKey(Action, models.SET_NULL, null=True, related_name="+")
-    integration = models.ForeignKey(
-        Integration,
-        models.SET_NULL,
-        null=True,
-        related_name="deliveries",
-        verbose_name=_("integration"),
-    )
-    type = models.CharField(_("action"), max_length=64)
-    webhook_id = models.CharField(_("webhook id"), max_length=64, unique=True, default=_new_webhook_id)
-    body = models.TextField(_("body"))
-    state = models.CharField(
-        _("state"), max_length=16, choices=DeliveryState.choices, default=DeliveryState.PENDING
-    )
-    attempt_count = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    # How many attempts of the present round were made: a redelivery begins a new round.
-    tries = models.PositiveSmallIntegerField(default=0)
-    next_at = models.DateTimeField(_("next attempt"), null=True)
-    lease = models.UUIDField(null=True, editable=False)
-    # What a request that follows from this message is caused by.
-    cause = models.CharField(max_length=cause.LENGTH, blank=True)
-    created_at = models.DateTimeField(_("decided"))
-    finished_at = models.DateTimeField(_("finished"), null=True)
-
-    class Meta:
-        verbose_name_plural = _("deliveries")
-        ordering = ["-id"]
-        constraints = [
-            models.CheckConstraint(condition=Q(state__in=DeliveryState.values), name="delivery_state_known")
-        ]
-        indexes = [
-            models.Index(
-                fields=["integration", "next_at"], condition=Q(state="pending"), name="delivery_that_waits"
-            )
-        ]
-
-    def __str__(self) -> str:
-        return self.webhook_id
-
-
-class Attempt(models.Model):
-    """One try: what was sent (secrets redacted), what came back (first 16 kB), how long it took."""
-
-    delivery = models.ForeignKey(
-        Delivery, models.CASCADE, related_name="attempts", verbose_name=_("delivery")
-    )
-    number = models.PositiveSmallIntegerField(_("number"))
-    started_at = models.DateTimeField(_("started"))
-    duration = models.FloatField(_("duration in seconds"))
-    request = models.JSONField(_("request"), default=dict)
-    status_code = models.PositiveSmallIntegerField(_("status"), null=True)
-    response = models.TextField(_("response"), blank=True)
-    error = models.TextField(_("error"), blank=True)
-
-    class Meta:
-        ordering = ["delivery", "number"]
-        constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="attempt_numbered")]
-
-    def __str__(self) -> str:
-        return f"#{self.number}: {self.status_code or self.error}"

@@ -65,6 +65,19 @@ class Integration(models.Model):
     timeout = models.PositiveSmallIntegerField(
         _("timeout in seconds"), default=10, validators=[MinValueValidator(5), MaxValueValidator(30)]
     )
+    concurrency = models.PositiveSmallIntegerField(
+        _("messages in flight"),
+        default=4,
+        validators=[MinValueValidator(1), MaxValueValidator(32)],
+        help_text=_("How many requests may wait for its answer at the same time, 1 to 32."),
+    )
+    rate = models.FloatField(
+        _("messages per second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01), MaxValueValidator(1000)],
+        help_text=_("At most; empty: no limit (for Slack one per second, what comes faster is merged)."),
+    )
     disabled_at = models.DateTimeField(_("disabled"), null=True, blank=True)
     disabled_reason = models.CharField(_("why disabled"), max_length=NAME_LENGTH, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -75,6 +88,10 @@ class Integration(models.Model):
             models.UniqueConstraint(fields=["team", "name"], name="integration_name_once_per_team"),
             models.CheckConstraint(
                 condition=models.Q(timeout__gte=5, timeout__lte=30), name="integration_timeout_in_bounds"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(concurrency__gte=1, concurrency__lte=32),
+                name="integration_concurrency_in_bounds",
             ),
         ]
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
-from automations import doorbell, vault
+from automations import doorbell, outlets, vault
 from automations.actions import outgoing, redaction, signing
 from automations.actions.base import ACTIONS
 from automations.models import Delivery, DeliveryState, Inbox, InboxRequest, Integration, Secret
@@ -20,6 +20,19 @@ from runs.errors import Conflict
 from runs.names import validate_text
 from runs.services.saving import save_named
 
+# What people say about an integration; whether it is disabled changes by itself.
+_CONFIGURED = (
+    "type",
+    "name",
+    "url_ciphertext",
+    "host",
+    "access_token",
+    "signing_secret",
+    "signing_secret_previous",
+    "timeout",
+    "concurrency",
+    "rate",
+)
 # So many requests an inbox keeps.
 INBOX_KEEPS = 50
 
@@ -59,7 +72,7 @@ def save_integration(integration: Integration, *, url: str | None = None) -> Int
     elif not integration.url_ciphertext:
         raise ValidationError({"url": _("An integration of this type needs a URL.")})
     _check_secrets(integration)
-    return save_named(integration)
+    return save_named(integration, only=_CONFIGURED)
 
 
 def _integration_form(integration: Integration) -> Any:
@@ -109,7 +122,10 @@ def set_integration_enabled(integration: Integration, *, enabled: bool, reason: 
     integration.disabled_reason = "" if enabled else reason[:250]
     integration.save(update_fields=["disabled_at", "disabled_reason"])
     if enabled:
+        outlets.start_afresh(integration)
         _release(integration, then_ring=integration.pk)
+    else:
+        outlets.hold([integration.pk])
     return integration
 
 

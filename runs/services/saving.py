@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from django.db import IntegrityError, models, transaction
@@ -13,13 +14,16 @@ from runs.names import normalized
 M = TypeVar("M", bound=models.Model)
 
 
-def save_named(instance: M, *, field: str = "name") -> M:
-    """Validate and save. Raises `ValidationError` by field, `Conflict` when the name is taken."""
+def save_named(instance: M, *, field: str = "name", only: Iterable[str] | None = None) -> M:
+    """Validate and save. Raises `ValidationError` by field, `Conflict` when the name is taken.
+
+    Of a row that exists `only` these fields are written, where others change without being asked.
+    """
     setattr(instance, field, normalized(getattr(instance, field)))
     instance.full_clean(validate_unique=False, validate_constraints=False)
     try:
         with transaction.atomic():
-            instance.save()
+            instance.save(update_fields=only if instance.pk else None)
     except IntegrityError as error:
         raise taken(instance, field=field) from error
     return instance

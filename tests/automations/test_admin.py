@@ -60,7 +60,9 @@ def test_a_rule_and_its_actions_are_saved_in_one_call(penguins: Cast, ada: Pages
     assert (made.scope, made.created_by, made.mode) == (penguins.project, penguins.ada, Mode.ACTIVE)
     assert made.config == {"statuses": ["failed"], "user": None, "run_name": None}
     assert made.scope_key == f"project:{penguins.project.pk}"
-    assert [(row.integration, row.config) for row in made.actions.all()] == [(hook, payload)]
+    assert [(row.integration, row.config) for row in made.actions.all()] == [
+        (hook, {**payload, "order": "any"})
+    ]
     assert epochs(penguins) == before + 1
 
 
@@ -87,7 +89,7 @@ def test_actions_are_added_changed_and_taken_away_on_the_page(penguins: Cast, ad
     assert added.status_code == 302
     assert [row.type for row in made.actions.all()] == ["noop", "webhook"]
     ada.save(url, **{"actions-1-config": '{"payload": {"a": "c"}}'})
-    assert [row.config for row in made.actions.all()] == [{}, {"payload": {"a": "c"}}]
+    assert [row.config for row in made.actions.all()] == [{}, {"payload": {"a": "c"}, "order": "any"}]
     ada.save(url, **{"actions-0-DELETE": "on"})
     assert [(row.type, row.position) for row in made.actions.all()] == [("webhook", 0)]
 

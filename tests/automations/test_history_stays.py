@@ -85,7 +85,7 @@ def test_an_execution_is_told_as_it_was(
     assert after["state"] == "failed"
     assert after["explanation"]["text"] == before["explanation"]["text"]
     assert after["snapshot"]["actions"] == [
-        {"type": "webhook", "integration": "the hook", "payload": PAYLOAD}
+        {"type": "webhook", "integration": "the hook", "payload": PAYLOAD, "order": "any"}
     ]
     facts = {"run_name": "brisk-otter-1", "metric_name": "loss", "metric_value": 0.75, "step": 41}
     assert facts.items() <= after["snapshot"]["event"].items()
@@ -144,7 +144,7 @@ def test_of_several_actions_each_is_told(penguins: Cast, httpserver: HTTPServer)
 
     from tests.automations.stories import integration
 
-    httpserver.expect_request("/bad").respond_with_data("", status=410)
+    httpserver.expect_request("/bad").respond_with_data("", status=400)
     httpserver.expect_request("/chat").respond_with_data("ok")
     bad = cast.webhook(penguins.team, httpserver.url_for("/bad"), name="bad")
     chat = integration(penguins.team, "slack", url=httpserver.url_for("/chat"))

@@ -20,7 +20,7 @@ from tests.api.house import rows
 from tests.automations.stories import loss_is_high
 from tests.cast import Cast, Clock
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noop_is_sent")]
 
 NOTHING = {"executions": 0, "attempts": 0, "events": 0, "idempotency keys": 0}
 SECOND = timedelta(seconds=1)

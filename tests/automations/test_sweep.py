@@ -18,7 +18,7 @@ from runs.models import Lane
 from tests import cast
 from tests.cast import Cast, Clock, fired, log, new_run, rule, threshold
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noop_is_sent")]
 
 Rings = list[tuple[str, int | None]]
 

@@ -19,7 +19,7 @@ from automations.events.metric_zscore import MIN_RUNS, Compared, ZScoreFacts
 from automations.events.metrics import MetricFacts
 from automations.models import Automation
 from automations.services.rules import check_event
-from automations.windows import Moments, Track
+from automations.windows import SLACK, Moments, Track
 from runs.metrics import Piece, Series
 from runs.models.metrics import spelled
 from tests import cast
@@ -266,6 +266,26 @@ class TestTwoThousandRandomRules:
             pytest.skip("runs after the comparison")
         assert self.rules > 2000
         assert min(self.fired.values()) > 50, self.fired
+
+
+EXPONENTS = [0, 5, 100, 139, 141, 153, 154, 155, 300, -5, -139, -141, -155, -161, -300]
+
+
+@pytest.mark.parametrize("exponent", EXPONENTS)
+def test_an_estimated_z_score_is_as_near_as_it_says(exponent: int) -> None:
+    """Squares of numbers like 1e155 overflow and those of 1e-162 vanish; far from zero digits are lost."""
+    dice, sure = random.Random(exponent), 0
+    for far in (0.0, 1.0, 1e6, 1e12, 1e15):
+        values = [(far + dice.gauss(0, 1)) * 10.0**exponent for _value in range(60)]
+        values = [value for value in values if math.isfinite(value)]
+        estimates = Track(values).scores(8)
+        for end in range(8, len(values)):
+            exact = twin.zscore_number({"window": 8, "baseline": "values"}, values[: end + 1], ())
+            estimate = estimates.numbers[end]
+            if not math.isnan(estimate):
+                assert abs(estimate - exact) <= SLACK * abs(estimate)
+                sure += 1
+    assert sure > 100 or abs(exponent) > 139, "near one most estimates are sure"
 
 
 # --- Through the database -------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from automations.events.base import EVENTS
 from automations.models import Automation, Execution
 from registry.services.collections import create_collection
 from registry.services.versions import create_version, link_version, tag_version
@@ -213,4 +214,8 @@ def test_v22_the_first_nan_fires_once_and_no_window_sees_it(penguins: Cast) -> N
     assert steps(diverged) == [1]
     assert steps(average) == [3]
     assert explained(average)["window"] == [1, 1]
-    assert explained(average)["nonfinite"] == 2, "the explanation says what was left out"
+    execution = Execution.objects.get(automation=average)
+    assert EVENTS["run_metric_threshold"].explain(execution.explanation) == (
+        "average of the last 2 values of loss = 1 = 1 at step 3 "
+        "(2 values that are no finite numbers are left out)"
+    )

@@ -178,7 +178,7 @@ def test_a_receiver_may_ask_for_more_time(
     assert (delivery.next_at - clock()).total_seconds() == 3600
 
 
-@pytest.mark.parametrize("status", [301, 302, 400, 401, 404, 410, 422])
+@pytest.mark.parametrize("status", [301, 302, 400, 401, 404, 422])
 def test_what_another_try_cannot_help_is_final(
     penguins: Cast, httpserver: HTTPServer, hook: Any, status: int
 ) -> None:

@@ -15,8 +15,9 @@ Data = dict[str, Any]
 class Rest:
     """`get`, `post` and `put` take a path below `/api/v1/` and raise AssertionError for all but 2xx."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, timeout: float = 30) -> None:
         self.url = url
+        self._timeout = timeout
         self._place = urlsplit(url).netloc
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
@@ -46,7 +47,7 @@ class Rest:
         return json.loads(self._request(method, f"/api/v1/{path}", json.dumps(body).encode()) or b"null")
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        with closing(http.client.HTTPConnection(self._place, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection(self._place, timeout=self._timeout)) as connection:
             connection.request(method, path, body, self._headers)
             answer = connection.getresponse()
             content = answer.read()

@@ -1,0 +1,133 @@
+"""From a decision to messages on their way: executions are saved, and each action is rendered once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeAlias
+
+from django.db import transaction
+
+from automations import doorbell, executions, turns
+from automations.actions.base import ACTIONS
+from automations.models import (
+    Action,
+    Attempt,
+    Automation,
+    Delivery,
+    DeliveryState,
+    Event,
+    Execution,
+    ExecutionState,
+    Integration,
+)
+from automations.occasions import occasion_of, speaking_to, team_of
+from automations.template import TemplateError
+from runs import cause
+
+# An execution that is not saved yet, and what it is about.
+Firing: TypeAlias = tuple[Execution, Event]
+
+
+def send_actions(automation: Automation, firings: Sequence[Firing]) -> None:
+    """Save executions of an automation and put its messages on their way; a shadow sends none.
+
+    A constant number of statements, however many there are.
+    """
+    actions = _actions(automation)
+    for execution, event in firings:
+        _prepare(execution, event, actions)
+    Execution.objects.bulk_create([execution for execution, _event in firings])
+    deliveries = [
+        _rendered(execution, action, event)
+        for execution, event in firings
+        if execution.state != ExecutionState.SHADOW
+        for action in actions
+    ]
+    Delivery.objects.bulk_create([delivery for delivery, _problem in deliveries])
+    _fail(deliveries)
+    waiting = {row.integration_id for row, _problem in deliveries if row.state == DeliveryState.PENDING}
+    for integration_id in waiting:
+        transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
+
+
+def _actions(automation: Automation) -> list[Action]:
+    rows = Action.objects.filter(automation=automation).select_related("integration__team")
+    return list(rows.order_by("position"))
+
+
+def _prepare(execution: Execution, event: Event, actions: Sequence[Action]) -> None:
+    if execution.state == ExecutionState.SHADOW:
+        actions = ()
+        execution.finished_at = execution.created_at
+    elif all(ACTIONS[action.type].immediate for action in actions):
+        execution.state, execution.finished_at = ExecutionState.FINISHED, execution.created_at
+    execution.snapshot = {
+        "event": {name: value for name, value in event.data.items() if name != "scopes"},
+        "actions": [_as_it_was(action) for action in actions],
+    }
+
+
+def _as_it_was(action: Action) -> dict[str, Any]:
+    target = {"integration": action.integration.name} if action.integration else {}
+    return {"type": action.type, **target, **action.config}
+
+
+def _rendered(execution: Execution, action: Action, event: Event) -> tuple[Delivery, str]:
+    """The message, rendered once: what every attempt sends; and why it could not be, or "".
+
+    One that cannot be rendered fails alone: the rule's other actions, and other rules, go on.
+    """
+    now = execution.created_at
+    action_type = ACTIONS[action.type]
+    order = action_type.order(action.config)
+    delivery = Delivery(
+        execution=execution,
+        action=action,
+        integration=action.integration,
+        type=action.type,
+        state=_first_state(action.integration),
+        order=order,
+        order_key=turns.key(action, event, order),
+        order_seq=event.sequence,
+        cause=cause.following(event.cause, execution.pk),
+        created_at=now,
+        next_at=now,
+    )
+    if action_type.immediate:
+        return _ended(delivery, DeliveryState.SUCCEEDED, now), ""
+    try:
+        with speaking_to(team_of(event, action)):
+            delivery.body = action_type.render(action, occasion_of(execution, event, action))
+    except TemplateError as error:
+        return _ended(delivery, DeliveryState.FAILED, now), f"{error}."
+    return delivery, ""
+
+
+def _ended(delivery: Delivery, state: DeliveryState, now: datetime) -> Delivery:
+    delivery.state, delivery.next_at, delivery.finished_at = state, None, now
+    return delivery
+
+
+def _first_state(integration: Integration | None) -> DeliveryState:
+    """Whether a message must be held. The integration is locked then until this is written: whoever
+    enables it meanwhile waits, and finds the message."""
+    if integration is None or integration.healthy:
+        return DeliveryState.PENDING
+    locked = Integration.objects.select_for_update().get(pk=integration.pk)
+    return DeliveryState.PENDING if locked.healthy else DeliveryState.HELD
+
+
+def _fail(deliveries: Sequence[tuple[Delivery, str]]) -> None:
+    """The attempt that tells why a message could not be rendered."""
+    failed = [(delivery, problem) for delivery, problem in deliveries if problem]
+    if not failed:
+        return
+    Attempt.objects.bulk_create(
+        Attempt(delivery=row, number=1, started_at=row.created_at, duration=0.0, error=problem)
+        for row, problem in failed
+    )
+    pks = [row.pk for row, _problem in failed]
+    Delivery.objects.filter(pk__in=pks).update(attempt_count=1)
+    executions.settle((row.execution_id for row, _problem in failed), failed[0][0].created_at)
