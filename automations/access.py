@@ -54,6 +54,16 @@ def events(user: Person) -> QuerySet[Event]:
     return Event.objects.all() if user.is_superuser else Event.objects.filter(_history(user))
 
 
+def feeds(user: Person) -> QuerySet[Organization]:
+    """The organizations in whose feed the person may find something."""
+    if user.is_superuser:
+        return Organization.objects.all()
+    return Organization.objects.filter(
+        Q(pk__in=access.teams(user).values("organization"))
+        | Q(pk__in=registry_access.registries(user).values("organization"))
+    )
+
+
 def deliveries(user: Person) -> QuerySet[Delivery]:
     return Delivery.objects.filter(execution__in=executions(user).values("pk"))
 

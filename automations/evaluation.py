@@ -110,30 +110,33 @@ def _settle(run: Run, cursor: int, *, change: LaneChange, decisions: list[Decisi
 
 
 def evaluate_event(event_id: int) -> None:
-    """Decide one artifact event, after those of its collection that came before it and still wait.
+    """Decide one artifact event and all others of its collection that wait, in their order.
 
-    So a collection's events are decided in their order by any number of workers, and messages that wait
-    for each other are made in it.
+    So messages that wait for each other are made in it, by any number of workers.
     """
     event = _undecided().filter(pk=event_id).first()
     if event is None:
         return  # decided already, or it waits in its run's lane
-    if event.collection_id is not None:
-        earlier = _undecided().filter(collection=event.collection_id, sequence__lt=event.sequence)
-        for each in earlier.order_by("sequence"):
-            _decide_event(each)
-    _decide_event(event)
+    if event.collection_id is None:
+        _decide_event(event)
+        return
+    waiting = _undecided().filter(collection=event.collection_id).order_by("sequence")
+    while stretch := list(waiting[:_STRETCH]):
+        for each in stretch:
+            if not _decide_event(each):
+                return  # another worker is in this collection, and comes to the rest
 
 
 def _undecided() -> QuerySet[Event]:
     return Event.objects.select_related("organization").filter(decided_at=None, run=None)
 
 
-def _decide_event(event: Event) -> None:
+def _decide_event(event: Event) -> bool:
+    """False when somebody else has decided it meanwhile."""
     decisions = _asked(candidates.for_event(event), event) if event.type in EVENTS else []
     with transaction.atomic():
-        # Who loses waits here until the other has committed, and goes on behind it.
         if Event.objects.filter(pk=event.pk, decided_at=None).update(decided_at=clock.now()) != 1:
-            return
+            return False
         for decision in decisions:
             firing.record(decision, event)
+    return True

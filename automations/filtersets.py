@@ -39,7 +39,7 @@ class ExecutionFilterSet(StrictFilterSet):
 
 class EventFilterSet(StrictFilterSet):
     # A feed has one order, and a cursor of its own.
-    KNOWN = frozenset({"after", "page_size"})
+    KNOWN = frozenset({"after", "page_size", "wait"})
 
     type = django_filters.CharFilter()
     project = VisibleFilter(visible=runs_access.projects)

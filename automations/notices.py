@@ -14,6 +14,7 @@ from automations import doorbell
 from automations.actions.base import ACTIONS, Occasion
 from automations.models import Action, Delivery, Execution, ExecutionState, Integration
 from automations.occasions import speaking_to
+from automations.verdicts import Reason
 from runs.models import Member, Role
 
 INTEGRATION_DISABLED = "integration_disabled"
@@ -22,12 +23,13 @@ INTEGRATION_DISABLED = "integration_disabled"
 def integration_disabled(integration: Integration, now: datetime) -> None:
     """In the transaction that disables it: an entry in the history, and a message on its way."""
     admins = _admins(integration)
+    why = {"integration": integration.name, "reason": integration.disabled_reason}
     execution = Execution.objects.create(
         automation_name=integration.name,
         event_type=INTEGRATION_DISABLED,
         dedup_key=f"{INTEGRATION_DISABLED}:{integration.pk}:{now.isoformat()}",
         state=ExecutionState.PENDING if admins else ExecutionState.FINISHED,
-        explanation={"code": integration.disabled_reason, "data": {"integration": integration.pk}},
+        explanation=Reason(INTEGRATION_DISABLED, why).as_json(),
         organization=integration.team.organization,
         team=integration.team,
         created_at=now,

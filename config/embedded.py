@@ -14,7 +14,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -31,7 +31,7 @@ from django.urls import get_resolver
 from waitress import wasyncore
 from waitress.server import create_server
 
-from automations import claims, doorbell
+from automations import claims, doorbell, waiting
 from automations.actions.targets import parse_cidrs
 from automations.models import Event
 from config import env
@@ -39,7 +39,7 @@ from runs import clock
 from runs.models import Lane
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 WEB_THREADS = 8
 # Queue and number of threads: a slow receiver holds up deliveries, and never a decision.
@@ -192,10 +192,10 @@ class Web:
         # It counts the requests that wait for a thread, one line for each.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
-        self._server = create_server(
-            application, map=self._sockets, sockets=[listener], **_waitress_options()
-        )
         self._stopping = threading.Event()
+        self._server = create_server(
+            self._telling(application), map=self._sockets, sockets=[listener], **_waitress_options()
+        )
         self._thread = _thread("web", self._serve, on_end)
 
     def start(self) -> None:
@@ -208,6 +208,15 @@ class Web:
 
     def join(self, deadline: float) -> bool:
         return _join(self._thread, deadline)
+
+    def _telling(self, application: WSGIApplication) -> WSGIApplication:
+        """The application, told when to stop: a request that waits for something ends then."""
+
+        def told(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            environ[waiting.STOPPING] = self._stopping
+            return application(environ, start_response)
+
+        return told
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
@@ -239,6 +248,8 @@ def _waitress_options() -> dict[str, Any]:
         "threads": WEB_THREADS,
         "ident": None,
         "asyncore_use_poll": True,
+        # Reads on while it answers, and so notices when who waits for an event has gone away.
+        "channel_request_lookahead": 1,
         "connection_limit": 500,
         # Artifact files come through here; other bodies are bounded by config.middleware.
         "max_request_body_size": 1 << 40,

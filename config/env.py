@@ -66,6 +66,16 @@ def schedule(name: str) -> tuple[float, ...]:
     return ()
 
 
+def whole(name: str, default: int) -> int:
+    value = text(name)
+    if not value:
+        return default
+    if value.isascii() and value.isdecimal() and len(value) < 7:
+        return int(value)
+    problems.append(f"{name} is {value!r}; it must be a whole number, 0 or more.")
+    return default
+
+
 def words(name: str) -> list[str]:
     """Values separated by commas or spaces."""
     return text(name).replace(",", " ").split()

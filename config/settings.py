@@ -43,6 +43,9 @@ TRIPLINE_SWEEP_EVERY = env.seconds("TRIPLINE_SWEEP_EVERY", 5, minimum=0.1)
 # Seconds before the first, second … attempt of a delivery; empty: each kind of action has its own.
 TRIPLINE_RETRY_SCHEDULE = env.schedule("TRIPLINE_RETRY_SCHEDULE")
 # Networks that outbound calls may reach although they are not public.
+# How many requests of one process may wait for events at once; each holds a thread. `up` has 8 of them,
+# gunicorn often few.
+TRIPLINE_LONG_POLLS = env.whole("TRIPLINE_LONG_POLLS", 4 if TRIPLINE_EMBEDDED else 2)
 TRIPLINE_ALLOW_PRIVATE_TARGETS = env.networks("TRIPLINE_ALLOW_PRIVATE_TARGETS")
 # How many requests a built-in inbox takes per second.
 TRIPLINE_INBOX_RATE = 100

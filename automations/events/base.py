@@ -109,6 +109,7 @@ _COMMON_SENTENCES: Mapping[str, str | Promise] = {
     "capped": _("matched %(count)s more times in this batch; a batch fires at most %(cap)s times"),
     "test": _("fired by hand by %(actor)s, as a test"),
     "trial": _("%(actor)s tried the integration %(integration)s, no automation fired"),
+    "integration_disabled": _("%(integration)s was disabled: %(reason)s"),
     "loop": _(
         "matched %(count)s times, caused by Tripline's own messages over %(depth)s steps; that may be a loop"
     ),

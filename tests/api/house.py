@@ -61,10 +61,13 @@ def is_refusal(body: Any) -> bool:
 class Api:
     """Asks with this person's key; without a person, as nobody."""
 
-    def __init__(self, user: User | None = None, *, key: str = "") -> None:
+    def __init__(
+        self, user: User | None = None, *, key: str = "", environ: Mapping[str, Any] | None = None
+    ) -> None:
+        """`environ`: what its server says of itself with every request."""
         if user is not None:
             key = people.create_key(user, "test")[1]
-        self._client = Client(raise_request_exception=False)
+        self._client = Client(raise_request_exception=False, **(environ or {}))
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
 
     def ask(

@@ -186,6 +186,21 @@ def test_what_follows_from_it_names_it_as_the_cause(
         assert cause.current() == f"{Execution.objects.get().pk}/1"
 
 
+def test_a_receiver_that_is_gone_ends_the_trial_and_nothing_else(
+    penguins: Cast, httpserver: HTTPServer
+) -> None:
+    """A real message would disable the integration and be held; who tries sees the answer and decides."""
+    httpserver.expect_request("/gone").respond_with_data("", status=410)
+    target = cast.webhook(penguins.team, httpserver.url_for("/gone"))
+    for enabled in (True, False):
+        targets.set_integration_enabled(target, enabled=enabled, reason="gone")
+        assert tried(penguins.ada, target)["status"] == 410
+        target.refresh_from_db()
+        assert target.healthy is enabled
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"failed"}
+    assert set(Execution.objects.values_list("state", flat=True)) == {"failed"}
+
+
 def test_a_disabled_integration_can_be_tried(penguins: Cast, hook: Integration) -> None:
     targets.set_integration_enabled(hook, enabled=False, reason="it was down")
     assert tried(penguins.ada, hook)["ok"] is True

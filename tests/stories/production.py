@@ -129,10 +129,11 @@ class House:
 
 
 @contextmanager
-def house(folder: Path) -> Iterator[House]:
+def house(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[House]:
     """PostgreSQL, Valkey, gunicorn with two workers, two Celery workers and beat, until the block ends."""
     with postgres() as database, valkey() as url, ExitStack() as stack:
-        built = _build(folder, _environment(folder, database, url), Broker(url, stack))
+        environment = {**_environment(folder, database, url), **(env or {})}
+        built = _build(folder, environment, Broker(url, stack))
         try:
             for process in built.processes:
                 process.start()

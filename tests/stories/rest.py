@@ -19,7 +19,7 @@ class Rest:
         self.url = url
         self._timeout = timeout
         self._place = urlsplit(url).netloc
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
     def get(self, path: str) -> Any:
         return json.loads(self.download(f"/api/v1/{path}"))
@@ -48,7 +48,7 @@ class Rest:
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> bytes:
         with closing(http.client.HTTPConnection(self._place, timeout=self._timeout)) as connection:
-            connection.request(method, path, body, self._headers)
+            connection.request(method, path, body, self.headers)
             answer = connection.getresponse()
             content = answer.read()
         assert 200 <= answer.status < 300, (method, path, answer.status, content[:2000])
