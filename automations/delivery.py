@@ -43,9 +43,16 @@ def drain(integration_id: int | None) -> None:
 
 
 def try_once(claim: Claim) -> Outcome:
-    """One attempt, now and final, for what we hold already."""
+    """One attempt, now and final; what a trial meets says nothing of how real messages fare."""
     outcome = replace(_tried(claim), permanent=True)
-    _settle(claim, outcome)
+    with transaction.atomic():
+        now = clock.now()
+        outlets.lock(claim.first.integration_id)
+        if Delivery.objects.filter(pk=claim.first.pk, lease=claim.lease).exists():
+            _write_down(claim.first, outcome, now=now, disabled=False)
+            executions.settle([claim.first.execution_id], now)
+    # Others may have waited for its place.
+    doorbell.ring_drain(claim.first.integration_id)
     return outcome
 
 

@@ -22,7 +22,7 @@ from runs.models import User
 from tests import cast
 from tests.adminpages import Pages, notes, text
 from tests.api.house import Api
-from tests.automations.stories import integration
+from tests.automations.stories import bodies, integration, loss_is_high
 from tests.cast import Cast, Clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("loopback")]
@@ -91,9 +91,9 @@ def test_in_the_admin_several_are_tried_and_each_says_what_came_back(
     within: list[bool] = []
     send = delivery.try_once
 
-    def watched(message: Claim) -> Outcome:
+    def watched(claim: Claim) -> Outcome:
         within.append(connection.in_atomic_block)
-        return send(message)
+        return send(claim)
 
     monkeypatch.setattr(delivery, "try_once", watched)
     httpserver.expect_request("/bad").respond_with_data("no", status=500)
@@ -155,6 +155,27 @@ def test_it_is_sent_once_though_another_sender_looks_meanwhile(
     assert (len(httpserver.log), Attempt.objects.count()) == (1, 1)
 
 
+def test_a_message_that_had_to_wait_for_it_goes_out_afterwards(
+    httpserver: HTTPServer, penguins: Cast, hook: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new receiver gets one message at a time: whoever looks meanwhile leaves it to the one who sends."""
+    post, rung = http.post, []
+    loss_is_high(penguins, cast.sends(hook, {"real": True}))
+
+    def slow(*arguments: Any, **named: Any) -> http.OutboundResponse:
+        monkeypatch.setattr(http, "post", post)
+        delivery.drain(hook.pk)
+        assert httpserver.log == []
+        monkeypatch.setattr("automations.doorbell.ring_drain", lambda pk, **_later: rung.append(pk))
+        return post(*arguments, **named)
+
+    monkeypatch.setattr(http, "post", slow)
+    assert tried(penguins.ada, hook)["ok"] is True
+    assert rung == [hook.pk]
+    delivery.drain(hook.pk)
+    assert [sent["real"] for sent in bodies(httpserver) if "real" in sent] == [True]
+
+
 def test_what_follows_from_it_names_it_as_the_cause(
     penguins: Cast, httpserver: HTTPServer, hook: Integration
 ) -> None:
@@ -163,6 +184,21 @@ def test_what_follows_from_it_names_it_as_the_cause(
     with cause.caused_by(request.headers[cause.HEADER]):
         cast.new_run(penguins.project)
         assert cause.current() == f"{Execution.objects.get().pk}/1"
+
+
+def test_a_receiver_that_is_gone_ends_the_trial_and_nothing_else(
+    penguins: Cast, httpserver: HTTPServer
+) -> None:
+    """A real message would disable the integration and be held; who tries sees the answer and decides."""
+    httpserver.expect_request("/gone").respond_with_data("", status=410)
+    target = cast.webhook(penguins.team, httpserver.url_for("/gone"))
+    for enabled in (True, False):
+        targets.set_integration_enabled(target, enabled=enabled, reason="gone")
+        assert tried(penguins.ada, target)["status"] == 410
+        target.refresh_from_db()
+        assert target.healthy is enabled
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"failed"}
+    assert set(Execution.objects.values_list("state", flat=True)) == {"failed"}
 
 
 def test_a_disabled_integration_can_be_tried(penguins: Cast, hook: Integration) -> None:
