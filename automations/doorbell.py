@@ -53,6 +53,11 @@ def ring_prune() -> None:
     _ring("prune", None)
 
 
+def ring_canary() -> None:
+    """When a server starts: its first one need not wait for an interval."""
+    _ring("canary", None)
+
+
 def ring_drain(integration_id: int | None) -> None:
     """`None` stands for the deliveries that need no integration."""
     _ring("drain", integration_id)

@@ -40,6 +40,10 @@ TRIPLINE_SECRET_KEYS = env.fernet_keys(
 TRIPLINE_CRASH_AFTER = env.seconds("TRIPLINE_CRASH_AFTER", 300, minimum=1)
 # How often the sweep looks for what a lost message left behind, in seconds.
 TRIPLINE_SWEEP_EVERY = env.seconds("TRIPLINE_SWEEP_EVERY", 5, minimum=0.1)
+# How often the canary is sent, in seconds; 0 is never.
+TRIPLINE_CANARY_EVERY = env.interval("TRIPLINE_CANARY_EVERY", 30, minimum=1)
+# What a scraper of /metrics must send as its bearer; unset: from this machine, and for staff.
+TRIPLINE_METRICS_TOKEN = env.token("TRIPLINE_METRICS_TOKEN")
 # Networks that outbound calls may reach although they are not public.
 TRIPLINE_ALLOW_PRIVATE_TARGETS = env.networks("TRIPLINE_ALLOW_PRIVATE_TARGETS")
 # How many requests a built-in inbox takes per second.
@@ -99,6 +103,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "automations.health.views.mark",
             ]
         },
     }
@@ -233,7 +238,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     else {"polling_interval": 0.005}
 )
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     "sweep": {
         "task": "automations.tasks.sweep",
         "schedule": TRIPLINE_SWEEP_EVERY,
@@ -243,6 +248,16 @@ CELERY_BEAT_SCHEDULE = {
     # Often, because beat forgets at every start when it did what.
     "prune": {"task": "automations.tasks.prune", "schedule": 3600.0},
 }
+if TRIPLINE_CANARY_EVERY:
+    # To both queues, of which one sends it: when the workers of one stand still, it shows where.
+    CELERY_BEAT_SCHEDULE |= {
+        f"canary through {queue}": {
+            "task": "automations.tasks.canary",
+            "schedule": TRIPLINE_CANARY_EVERY,
+            "options": {"queue": queue, "expires": TRIPLINE_CANARY_EVERY},
+        }
+        for queue in ("decide", "deliver")
+    }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
 # --- Logging --------------------------------------------------------------------------------------
