@@ -114,8 +114,9 @@ class _Sight:
 
     @property
     def canary_overdue(self) -> bool:
-        # One may fall out where two come at the border of an interval.
-        return self.canary_age > 2.5 * settings.TRIPLINE_CANARY_EVERY + 15
+        # One may fall out where two come at the border of an interval. And where beat has stopped, no
+        # sweep must be noticed before no canary.
+        return self.canary_age > 15 + max(2.5 * settings.TRIPLINE_CANARY_EVERY, longest_without_sweep())
 
     @property
     def sweep_age(self) -> float | None:
@@ -164,7 +165,7 @@ def _seen(now: datetime) -> _Sight:
         queues=backlog.everything(now),
         stuck=backlog.stuck(now),
         sweep=SweepClock.objects.first(),
-        canaries=trips.newest() if settings.TRIPLINE_CANARY_EVERY else [],
+        canaries=trips.newest(now) if settings.TRIPLINE_CANARY_EVERY else [],
     )
 
 
@@ -233,7 +234,7 @@ def _receiving(sight: _Sight) -> Stage:
         if canary.answer:
             text = _("The canary's inbox answers with status %(status)s.") % {"status": canary.answer}
         else:
-            text = _("The canary's inbox cannot be reached at TRIPLINE_BASE_URL.")
+            text = _("The canary's inbox does not answer at TRIPLINE_BASE_URL.")
         return Stage("receiving", State.RED, _since(sight, canary), text)
     if sight.stopped_at or sight.canary_overdue:
         text = _("No canary has come so far lately.")

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from django.conf import settings
+
 from automations.events.base import EVENTS
 from automations.models import Attempt, Delivery, Execution, InboxRequest
 from automations.services.canary import EVENT_TYPE
 from runs.models import MetricBatch, Run
 
-# So many of the newest are looked at.
+# So many of the newest are looked at: they reach further back than `patience`.
 LOOK_AT = 20
-# A canary that takes longer has stopped where it is.
-PATIENCE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Trip:
     answer: str = ""
     # Without an answer: why. It may name addresses.
     error: str = ""
+    # Somebody waits for the answer: a try is written down when it has ended.
+    in_flight: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -44,10 +46,15 @@ class Trip:
             return ""
         if self.decided_at is None:
             return "deciding"
-        return "delivering" if self.tried_at is None else "receiving"
+        return "receiving" if self.tried_at or self.in_flight else "delivering"
 
 
-def newest() -> list[Trip]:
+def patience() -> timedelta:
+    """A canary that takes longer has stopped where it is; who sends them quickly wants to know quickly."""
+    return timedelta(seconds=min(30.0, max(5.0, settings.TRIPLINE_CANARY_EVERY)))
+
+
+def newest(now: datetime) -> list[Trip]:
     """The newest canaries, newest first."""
     batches = _batches()
     keys = {EVENTS[EVENT_TYPE].dedup_key(batch, 0): batch for batch in batches}
@@ -57,7 +64,7 @@ def newest() -> list[Trip]:
             automation__project__team__organization__is_internal=True, dedup_key__in=list(keys)
         ).only("dedup_key", "created_at")
     }
-    sent = _deliveries([execution.pk for execution in executions.values()])
+    sent = _deliveries([execution.pk for execution in executions.values()], now)
     receipts = _receipts()
     return [_trip(batch, executions.get(key), sent, receipts) for key, batch in keys.items()]
 
@@ -67,7 +74,7 @@ def decisive(trips: Sequence[Trip], now: datetime) -> Trip | None:
 
     When it waits behind one that was tried in vain, that one: its receiver is what holds both up.
     """
-    finished = [trip for trip in trips if trip.received_at or now - trip.logged_at > PATIENCE]
+    finished = [trip for trip in trips if trip.received_at or now - trip.logged_at > patience()]
     newest = finished[0] if finished else None
     if newest is None or newest.stopped_at != "delivering":
         return newest
@@ -78,18 +85,20 @@ def decisive(trips: Sequence[Trip], now: datetime) -> Trip | None:
 def _batches() -> list[MetricBatch]:
     runs = Run.objects.filter(project__team__organization__is_internal=True).order_by("-pk")[:2]
     rows = MetricBatch.objects.filter(run__in=[run.pk for run in runs]).select_related("run")
-    return list(rows.order_by("-run", "-seq")[:LOOK_AT])
+    # Not "-run", which is that model's own order, turned round.
+    return list(rows.order_by("-run_id", "-seq")[:LOOK_AT])
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
     webhook_id: str
     attempts: list[Attempt]
+    in_flight: bool
 
 
-def _deliveries(executions: Sequence[int]) -> dict[int, _Sent]:
+def _deliveries(executions: Sequence[int], now: datetime) -> dict[int, _Sent]:
     """What was sent, by execution."""
-    rows = Delivery.objects.filter(execution__in=executions).only("execution_id", "webhook_id")
+    rows = Delivery.objects.filter(execution__in=executions).defer("body")
     attempts: dict[int, list[Attempt]] = {}
     for attempt in (
         Attempt.objects.filter(delivery__execution__in=executions)
@@ -97,7 +106,14 @@ def _deliveries(executions: Sequence[int]) -> dict[int, _Sent]:
         .order_by("number")
     ):
         attempts.setdefault(attempt.delivery_id, []).append(attempt)
-    return {row.execution_id: _Sent(row.webhook_id, attempts.get(row.pk, [])) for row in rows}
+    return {
+        row.execution_id: _Sent(
+            row.webhook_id,
+            attempts.get(row.pk, []),
+            in_flight=row.lease is not None and row.next_at is not None and row.next_at > now,
+        )
+        for row in rows
+    }
 
 
 def _receipts() -> dict[str, datetime]:
@@ -126,4 +142,5 @@ def _trip(
         received_at=receipts.get(delivery.webhook_id),
         answer=str(last.status_code or "") if last else "",
         error=last.error if last else "",
+        in_flight=delivery.in_flight,
     )
