@@ -29,7 +29,7 @@ Scope = Project | Registry | Collection | Team | Organization
 def automations(user: Person) -> QuerySet[Automation]:
     """Automations whose scope the person sees; those of an organization are seen by all in it."""
     if user.is_superuser:
-        return Automation.objects.all()
+        return Automation.objects.exclude(project__team__organization__is_internal=True)
     return Automation.objects.filter(
         Q(project__in=access.projects(user).values("pk"))
         | Q(team__in=access.teams(user).values("pk"))
@@ -47,11 +47,15 @@ def _history(user: Person) -> Q:
 
 
 def executions(user: Person) -> QuerySet[Execution]:
-    return Execution.objects.all() if user.is_superuser else Execution.objects.filter(_history(user))
+    if user.is_superuser:
+        return Execution.objects.exclude(organization__is_internal=True)
+    return Execution.objects.filter(_history(user))
 
 
 def events(user: Person) -> QuerySet[Event]:
-    return Event.objects.all() if user.is_superuser else Event.objects.filter(_history(user))
+    if user.is_superuser:
+        return Event.objects.filter(organization__is_internal=False)
+    return Event.objects.filter(_history(user))
 
 
 def feeds(user: Person) -> QuerySet[Organization]:

@@ -55,6 +55,11 @@ def ring_prune() -> None:
     _ring("prune", None)
 
 
+def ring_canary() -> None:
+    """When a server starts: its first one need not wait for an interval."""
+    _ring("canary", None)
+
+
 def ring_drain(integration_id: int | None, *, after: float = 0.0) -> None:
     """`None` stands for the deliveries that need no integration; `after` is in seconds."""
     _ring("drain", integration_id, after=after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from automations import delivery, evaluation, retention, sweep as sweeping
+from automations.services import canary as canaries
 
 
 @shared_task(ignore_result=True)
@@ -30,3 +31,8 @@ def prune(_nothing: None = None) -> None:
 @shared_task(ignore_result=True)
 def sweep() -> None:
     sweeping.sweep()
+
+
+@shared_task(ignore_result=True)
+def canary(_nothing: None = None) -> None:
+    canaries.send()

@@ -370,6 +370,8 @@ class Server:
         self._beat.start()
         sweep()
         doorbell.ring_prune()
+        if settings.TRIPLINE_CANARY_EVERY:
+            doorbell.ring_canary()
 
     def wait(self) -> None:
         """Return when a part ended: nobody is left with half a server."""

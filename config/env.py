@@ -76,6 +76,25 @@ def whole(name: str, default: int) -> int:
     return default
 
 
+def interval(name: str, default: float, *, minimum: float) -> float:
+    """Seconds from one time to the next; 0 means never."""
+    value = seconds(name, default)
+    if value == 0 or value >= minimum:
+        return value
+    problems.append(f"{name} is {text(name)!r}; it must be 0 (never) or at least {minimum:g} seconds.")
+    return default
+
+
+def token(name: str) -> str:
+    """A secret that a client sends in a header, or "" when it is not set."""
+    value = text(name)
+    if value and not (len(value) >= 16 and value.isascii() and value.isprintable() and " " not in value):
+        # It is not repeated here: what is said at start lies in logs.
+        problems.append(f"{name} must have 16 characters or more, ASCII and without spaces.")
+        return ""
+    return value
+
+
 def words(name: str) -> list[str]:
     """Values separated by commas or spaces."""
     return text(name).replace(",", " ").split()

@@ -42,10 +42,14 @@ TRIPLINE_CRASH_AFTER = env.seconds("TRIPLINE_CRASH_AFTER", 300, minimum=1)
 TRIPLINE_SWEEP_EVERY = env.seconds("TRIPLINE_SWEEP_EVERY", 5, minimum=0.1)
 # Seconds before the first, second … attempt of a delivery; empty: each kind of action has its own.
 TRIPLINE_RETRY_SCHEDULE = env.schedule("TRIPLINE_RETRY_SCHEDULE")
-# Networks that outbound calls may reach although they are not public.
+# How often the canary is sent, in seconds; 0 is never.
+TRIPLINE_CANARY_EVERY = env.interval("TRIPLINE_CANARY_EVERY", 30, minimum=1)
+# What a scraper of /metrics must send as its bearer; unset: from this machine, and for staff.
+TRIPLINE_METRICS_TOKEN = env.token("TRIPLINE_METRICS_TOKEN")
 # How many requests of one process may wait for events at once; each holds a thread. `up` has 8 of them,
 # gunicorn often few.
 TRIPLINE_LONG_POLLS = env.whole("TRIPLINE_LONG_POLLS", 4 if TRIPLINE_EMBEDDED else 2)
+# Networks that outbound calls may reach although they are not public.
 TRIPLINE_ALLOW_PRIVATE_TARGETS = env.networks("TRIPLINE_ALLOW_PRIVATE_TARGETS")
 # How many requests a built-in inbox takes per second.
 TRIPLINE_INBOX_RATE = 100
@@ -104,6 +108,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "automations.health.views.mark",
             ]
         },
     }
@@ -243,7 +248,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     else {"polling_interval": 0.005}
 )
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     "sweep": {
         "task": "automations.tasks.sweep",
         "schedule": TRIPLINE_SWEEP_EVERY,
@@ -253,6 +258,16 @@ CELERY_BEAT_SCHEDULE = {
     # Often, because beat forgets at every start when it did what.
     "prune": {"task": "automations.tasks.prune", "schedule": 3600.0},
 }
+if TRIPLINE_CANARY_EVERY:
+    # To both queues, of which one sends it: when the workers of one stand still, it shows where.
+    CELERY_BEAT_SCHEDULE |= {
+        f"canary through {queue}": {
+            "task": "automations.tasks.canary",
+            "schedule": TRIPLINE_CANARY_EVERY,
+            "options": {"queue": queue, "expires": TRIPLINE_CANARY_EVERY},
+        }
+        for queue in ("decide", "deliver")
+    }
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
 # --- Logging --------------------------------------------------------------------------------------
@@ -262,7 +277,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "text": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"},
+        "text": {
+            "()": "config.logs.TextFormatter",
+            "format": "{asctime} {levelname:<7} {name}: {message}",
+            "style": "{",
+        },
         "json": {"()": "config.logs.JsonFormatter"},
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": _LOG}},

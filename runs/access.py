@@ -1,6 +1,7 @@
 """Who may see and do what. Every list, filter, choice and foreign key goes through here.
 
-Superusers see everything; everybody else, staff included, what their teams hold.
+Superusers see everything but the installation's own organization; everybody else, staff included, what
+their teams hold.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ Person: TypeAlias = User | AnonymousUser
 def teams(user: Person, *, at_least: Role = Role.VIEWER) -> QuerySet[Team]:
     """The teams in which `user` has at least this role."""
     if user.is_superuser:
-        return Team.objects.all()
+        return Team.objects.filter(organization__is_internal=False)
     return Team.objects.filter(members__user=cast(int, user.pk), members__role__in=at_least.and_above)
 
 
 def organizations(user: Person) -> QuerySet[Organization]:
     if user.is_superuser:
-        return Organization.objects.all()
+        return Organization.objects.filter(is_internal=False)
     return Organization.objects.filter(pk__in=teams(user).values("organization"))
 
 

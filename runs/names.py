@@ -22,7 +22,7 @@ _URL_BREAKERS = re.compile(r"[/\\:#?%]")
 # First parts of the paths that the installation itself serves.
 _OWN_PATHS = """
 admin api accounts static inbox inboxes registries artifacts automations search settings metrics healthz
-tripline.py favicon.ico
+status tripline.py favicon.ico
 """
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 START_WITHIN = 60.0  # seconds; the machine may be busy with other tests
 STOP_WITHIN = 20.0
+MANAGE = ("manage.py",)
 
 _SETTINGS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "ALLOWED_HOSTS")
 
@@ -72,14 +73,19 @@ class UpServer:
 
 @contextmanager
 def up_server(
-    data_dir: Path, *options: str, env: Mapping[str, str] | None = None, wait: bool = True
+    data_dir: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    wait: bool = True,
+    program: Sequence[str] = MANAGE,
 ) -> Iterator[UpServer]:
     """Run `up --port 0` on `data_dir` until the block ends.
 
     `env` is added to an environment without any of Tripline's variables, so that it is the embedded
-    default. With `wait=False` the block is entered before it serves.
+    default. With `wait=False` the block is entered before it serves. `program` takes the place of
+    manage.py.
     """
-    server = start(data_dir, *options, env=env)
+    server = start(data_dir, *options, env=env, program=program)
     try:
         if wait:
             wait_for(lambda: server.learn() or server.process.poll() is not None, within=START_WITHIN)
@@ -92,12 +98,17 @@ def up_server(
         print(server.output())  # noqa: T201 (pytest shows it when the test fails)
 
 
-def start(data_dir: Path, *options: str, env: Mapping[str, str] | None = None) -> UpServer:
+def start(
+    data_dir: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str] = MANAGE,
+) -> UpServer:
     """Start `up` and return at once; the caller ends it."""
     environment = environment_of(data_dir, env)
     chosen = options if "--port" in options else ("--port", "0", *options)
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "up", *chosen],
+        [sys.executable, *program, "up", *chosen],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -115,7 +126,8 @@ def environment_of(data_dir: Path, env: Mapping[str, str] | None = None) -> dict
         for name, value in os.environ.items()
         if name not in _SETTINGS and not name.startswith("TRIPLINE_")
     }
-    return {**kept, "TRIPLINE_DATA_DIR": str(data_dir), **(env or {})}
+    # No canary, unless a test asks for one: it would be among the rows that tests count.
+    return {**kept, "TRIPLINE_DATA_DIR": str(data_dir), "TRIPLINE_CANARY_EVERY": "0", **(env or {})}
 
 
 def run_beside(server_env: Mapping[str, str], script: str) -> str:

@@ -24,10 +24,12 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=250, unique=True, validators=[runs.names.validate_name], verbose_name='name')),
                 ('rules_epoch', models.BigIntegerField(default=0, editable=False)),
+                ('is_internal', models.BooleanField(default=False, editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
             ],
             options={
                 'ordering': ['id'],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('is_internal', True)), fields=('is_internal',), name='organization_internal_is_one')],
             },
         ),
         migrations.CreateModel(

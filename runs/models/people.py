@@ -42,17 +42,25 @@ class Organization(models.Model):
     name = models.CharField(_("name"), max_length=NAME_LENGTH, unique=True, validators=[validate_name])
     # Raised in the transaction of every rule change, so that caches of rules are exact.
     rules_epoch = models.BigIntegerField(default=0, editable=False)
+    # Tripline's own, by which it measures itself: in nobody's lists, and nobody's default.
+    is_internal = models.BooleanField(default=False, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
         ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_internal"], condition=Q(is_internal=True), name="organization_internal_is_one"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
 
     @classmethod
     def default(cls) -> Organization:
-        return cls.objects.order_by("id").first() or cls.objects.get_or_create(name="default")[0]
+        found = cls.objects.filter(is_internal=False).order_by("id").first()
+        return found or cls.objects.get_or_create(name="default")[0]
 
 
 class Team(models.Model):

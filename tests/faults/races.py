@@ -94,7 +94,7 @@ def embedded(folder: Path) -> Iterator[Server]:
 def production(folder: Path) -> Iterator[Server]:
     import psycopg
 
-    with house(folder, ENV) as built:
+    with house(folder, env=ENV) as built:
         url = built.web.env["DATABASE_URL"]
         yield Server(
             built.rest,

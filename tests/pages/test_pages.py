@@ -41,7 +41,8 @@ BODY = '{"text": "</pre>' + MARKUP.replace('"', '\\"') + '"}'
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpServer]:
-    with up_server(tmp_path_factory.mktemp("pages") / "data") as found:
+    # With canaries, so that the status page has some, and no other page shows any.
+    with up_server(tmp_path_factory.mktemp("pages") / "data", env={"TRIPLINE_CANARY_EVERY": "5"}) as found:
         yield found
 
 
@@ -273,7 +274,7 @@ def test_markup_in_names_and_bodies_stays_text(
 
 # --- For everybody --------------------------------------------------------------------------------
 
-PLACES = ["/", "/inboxes/", "/inboxes/{id}/", "/no-such-page"]
+PLACES = ["/", "/inboxes/", "/inboxes/{id}/", "/status/", "/no-such-page"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -23,6 +23,7 @@ from tests.upserver import ROOT, environment_of, run_beside, run_python, wait_fo
 
 STOP_WITHIN = 20.0  # seconds
 START_WITHIN = 60.0
+BOTH = ("decide,deliver", "decide,deliver")
 ADMIN = """
 from config.first_start import make_admin
 print(make_admin("").key)
@@ -129,11 +130,16 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[House]:
-    """PostgreSQL, Valkey, gunicorn with two workers, two Celery workers and beat, until the block ends."""
+def house(
+    folder: Path, *, workers: Sequence[str] = BOTH, env: Mapping[str, str] | None = None
+) -> Iterator[House]:
+    """PostgreSQL, Valkey, gunicorn with two workers, two Celery workers and beat, until the block ends.
+
+    `workers` are the queues of each Celery worker.
+    """
     with postgres() as database, valkey() as url, ExitStack() as stack:
         environment = {**_environment(folder, database, url), **(env or {})}
-        built = _build(folder, environment, Broker(url, stack))
+        built = _build(folder, environment, Broker(url, stack), workers)
         try:
             for process in built.processes:
                 process.start()
@@ -159,7 +165,7 @@ def _environment(folder: Path, database: str, broker: str) -> dict[str, str]:
     return environment_of(folder / "data", production)
 
 
-def _build(folder: Path, env: dict[str, str], broker: Broker) -> House:
+def _build(folder: Path, env: dict[str, str], broker: Broker, queues: Sequence[str]) -> House:
     migrated = run_python(env, "manage.py", "migrate", "--verbosity", "0")
     assert migrated.returncode == 0, migrated.stderr
 
@@ -168,11 +174,14 @@ def _build(folder: Path, env: dict[str, str], broker: Broker) -> House:
 
     # As the README says, on a free port and with fewer threads.
     web = "gunicorn config.wsgi --workers 2 --threads 4 --bind 127.0.0.1:0"
-    worker = "celery -A config worker --queues decide,deliver --pool threads --concurrency 4"
+    worker = "celery -A config worker --pool threads --concurrency 4"
     return House(
         broker,
         web=process("web", web),
         beat=process("beat", "celery -A config beat"),
-        workers=[process(f"worker-{n}", f"{worker} --hostname w{n}@%h") for n in (1, 2)],
+        workers=[
+            process(f"worker-{n}", f"{worker} --queues {names} --hostname w{n}@%h")
+            for n, names in enumerate(queues, start=1)
+        ],
         key=run_beside(env, ADMIN),
     )
