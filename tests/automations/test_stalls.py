@@ -15,7 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from automations.actions.base import ACTIONS, Outcome
 from automations.health import stages
-from automations.models import Delivery
+from automations.models import Delivery, Outlet
 from automations.services import canary, targets
 from registry.services.versions import create_version
 from runs.models import Lane
@@ -213,6 +213,15 @@ def test_a_message_that_waits_for_its_retry_is_no_stall(quiet: Plant, penguins: 
     fire(penguins, "a")
     Delivery.objects.update(next_at=clock.moment.replace(hour=23))
     assert states(quiet.live(300))["delivering"] == "green"
+
+
+def test_a_pause_that_a_receiver_asked_for_is_no_stall(quiet: Plant, penguins: Cast, clock: Clock) -> None:
+    quiet.work.remove("deliver")
+    first, _second = fire(penguins, "a", "b")
+    Delivery.objects.update(integration=first.integration)
+    Outlet.objects.create(integration=first.integration, open_at=clock() + timedelta(minutes=5))
+    assert red(quiet.live(300)) == []
+    assert red(quiet.live(70)) == ["delivering"]
 
 
 def test_what_is_held_is_no_stall(quiet: Plant, penguins: Cast) -> None:
