@@ -132,8 +132,7 @@ class House:
 def house(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[House]:
     """PostgreSQL, Valkey, gunicorn with two workers, two Celery workers and beat, until the block ends."""
     with postgres() as database, valkey() as url, ExitStack() as stack:
-        environment = {**_environment(folder, database, url), **(env or {})}
-        built = _build(folder, environment, Broker(url, stack))
+        built = _build(folder, {**environment(folder, database, url), **(env or {})}, Broker(url, stack))
         try:
             for process in built.processes:
                 process.start()
@@ -147,7 +146,7 @@ def house(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[House]
                 print(f"--- {process.name}\n{process.said()}")  # noqa: T201 (pytest shows it on failure)
 
 
-def _environment(folder: Path, database: str, broker: str) -> dict[str, str]:
+def environment(folder: Path, database: str, broker: str) -> dict[str, str]:
     production = {
         "DATABASE_URL": database,
         "REDIS_URL": broker,
@@ -159,20 +158,28 @@ def _environment(folder: Path, database: str, broker: str) -> dict[str, str]:
     return environment_of(folder / "data", production)
 
 
-def _build(folder: Path, env: dict[str, str], broker: Broker) -> House:
+def prepare(env: Mapping[str, str]) -> str:
+    """Make the tables and the first person; the API key."""
     migrated = run_python(env, "manage.py", "migrate", "--verbosity", "0")
     assert migrated.returncode == 0, migrated.stderr
+    return run_beside(env, ADMIN)
 
-    def process(name: str, command: str) -> Process:
-        return Process(name, [sys.executable, "-m", *command.split()], env, folder / f"{name}.log")
 
-    # As the README says, on a free port and with fewer threads.
-    web = "gunicorn config.wsgi --workers 2 --threads 4 --bind 127.0.0.1:0"
-    worker = "celery -A config worker --queues decide,deliver --pool threads --concurrency 4"
-    return House(
-        broker,
-        web=process("web", web),
-        beat=process("beat", "celery -A config beat"),
-        workers=[process(f"worker-{n}", f"{worker} --hostname w{n}@%h") for n in (1, 2)],
-        key=run_beside(env, ADMIN),
+def commands(port: int = 0) -> dict[str, str]:
+    """What runs, as the README says, with fewer threads."""
+    worker = "celery -A config worker --queues decide,deliver --pool threads --concurrency 4 --hostname"
+    return {
+        "web": f"gunicorn config.wsgi --workers 2 --threads 4 --bind 127.0.0.1:{port}",
+        "beat": "celery -A config beat",
+        "worker-1": f"{worker} w1@%h",
+        "worker-2": f"{worker} w2@%h",
+    }
+
+
+def _build(folder: Path, env: dict[str, str], broker: Broker) -> House:
+    key = prepare(env)
+    web, beat, *workers = (
+        Process(name, [sys.executable, "-m", *command.split()], env, folder / f"{name}.log")
+        for name, command in commands().items()
     )
+    return House(broker, web=web, beat=beat, workers=workers, key=key)
