@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,31 +46,64 @@ class ServerError(RuntimeError):
 # --- The servers ----------------------------------------------------------------------------------
 
 
+# What makes a server for tests quick: it survives the death of its clients, not its own or the machine's.
+_FORGETFUL = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# As quick as may be for one that is to survive its own death.
+_DURABLE = ("fsync=off",)
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """Run a PostgreSQL of our own; gives its URL: superuser, unix socket, a database to use.
 
-    It does not sync to disk: it survives the death of its clients, not that of the machine.
     Raises `ServerError` when it does not come up.
     """
+    with postgres_server(_FORGETFUL) as server:
+        yield server.url
+
+
+@contextmanager
+def postgres_server(options: Sequence[str] = _DURABLE) -> Iterator[PostgresServer]:
+    """The same, as something that can be made to fall over and get up again."""
     account = _unprivileged_account()
-    with _directory("tripline-postgres-", account) as home:
+    with _directory("tripline-postgres-", account) as home, ExitStack() as stack:
         programs = _runnable_programs(home, account)
         _initialize(programs, home, account)
         command = [str(programs / "postgres"), "-D", str(home / "data"), "-k", str(home)]
-        for setting in (
-            "listen_addresses=",
-            "max_connections=200",
-            "fsync=off",
-            "synchronous_commit=off",
-            "full_page_writes=off",
-        ):
+        for setting in ("listen_addresses=", "max_connections=200", *options):
             command += ["-c", setting]
         # SIGINT is PostgreSQL's fast shutdown: SIGTERM would wait for the clients to leave.
-        with kept(Keeping(command, str(home), account, stop_signal=signal.SIGINT)) as keeper:
-            url = f"postgresql://postgres@/postgres?host={home}"
-            _wait_until(lambda: _postgres_answers(url), keeper, home / "log")
-            yield url
+        server = PostgresServer(Keeping(command, str(home), account, stop_signal=signal.SIGINT), stack)
+        server.start()
+        yield server
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL, kept until `stack` is closed."""
+
+    keeping: Keeping
+    stack: ExitStack
+    keeper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def home(self) -> Path:
+        return Path(self.keeping.home)
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@/postgres?host={self.home}"
+
+    def start(self) -> None:
+        self.keeper = self.stack.enter_context(kept(self.keeping))
+        _wait_until(lambda: _postgres_answers(self.url), self.keeper, self.home / "log")
+
+    def fall_over(self) -> None:
+        """All of its processes end at once, in the middle of whatever they do ("immediate shutdown")."""
+        assert self.keeper is not None
+        postmaster = (self.home / "data" / "postmaster.pid").read_text().split()[0]
+        os.kill(int(postmaster), signal.SIGQUIT)
+        self.keeper.wait(START_WITHIN)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from tests import servers
-from tests.servers import ServerError, postgres, valkey, valkey_answers
+from tests.servers import ServerError, postgres, postgres_server, valkey, valkey_answers
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("TRIPLINE_TEST_SHAPE") == "production",
@@ -126,6 +126,19 @@ def test_postgres_is_real_private_and_gone_afterwards() -> None:
     assert not home.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(postmaster, 0)
+
+
+def test_a_postgres_that_falls_over_gets_up_with_all_that_it_had_committed() -> None:
+    with postgres_server() as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE fish (name text)")
+            connection.execute("INSERT INTO fish VALUES ('cod')")
+            server.fall_over()
+            with pytest.raises(psycopg.OperationalError):
+                connection.execute("SELECT 1")
+        server.start()
+        with psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT name FROM fish").fetchall() == [("cod",)]
 
 
 def test_valkey_is_real_private_and_gone_afterwards() -> None:

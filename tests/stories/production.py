@@ -23,7 +23,8 @@ from tests.upserver import ROOT, environment_of, run_beside, run_python, wait_fo
 
 STOP_WITHIN = 20.0  # seconds
 START_WITHIN = 60.0
-BOTH = ("decide,deliver", "decide,deliver")
+# A worker that is told nothing reads both.
+BOTH = ("decide,deliver", "")
 ADMIN = """
 from config.first_start import make_admin
 print(make_admin("").key)
@@ -138,8 +139,9 @@ def house(
     `workers` are the queues of each Celery worker.
     """
     with postgres() as database, valkey() as url, ExitStack() as stack:
-        environment = {**_environment(folder, database, url), **(env or {})}
-        built = _build(folder, environment, Broker(url, stack), workers)
+        built = _build(
+            folder, {**environment(folder, database, url), **(env or {})}, Broker(url, stack), workers
+        )
         try:
             for process in built.processes:
                 process.start()
@@ -153,7 +155,7 @@ def house(
                 print(f"--- {process.name}\n{process.said()}")  # noqa: T201 (pytest shows it on failure)
 
 
-def _environment(folder: Path, database: str, broker: str) -> dict[str, str]:
+def environment(folder: Path, database: str, broker: str) -> dict[str, str]:
     production = {
         "DATABASE_URL": database,
         "REDIS_URL": broker,
@@ -165,23 +167,30 @@ def _environment(folder: Path, database: str, broker: str) -> dict[str, str]:
     return environment_of(folder / "data", production)
 
 
-def _build(folder: Path, env: dict[str, str], broker: Broker, queues: Sequence[str]) -> House:
+def prepare(env: Mapping[str, str]) -> str:
+    """Make the tables and the first person; the API key."""
     migrated = run_python(env, "manage.py", "migrate", "--verbosity", "0")
     assert migrated.returncode == 0, migrated.stderr
+    return run_beside(env, ADMIN)
 
-    def process(name: str, command: str) -> Process:
-        return Process(name, [sys.executable, "-m", *command.split()], env, folder / f"{name}.log")
 
-    # As the README says, on a free port and with fewer threads.
-    web = "gunicorn config.wsgi --workers 2 --threads 4 --bind 127.0.0.1:0"
-    worker = "celery -A config worker --pool threads --concurrency 4"
-    return House(
-        broker,
-        web=process("web", web),
-        beat=process("beat", "celery -A config beat"),
-        workers=[
-            process(f"worker-{n}", f"{worker} --queues {names} --hostname w{n}@%h")
-            for n, names in enumerate(queues, start=1)
-        ],
-        key=run_beside(env, ADMIN),
+def commands(port: int = 0, queues: Sequence[str] = BOTH) -> dict[str, str]:
+    """What runs, as the README says, on a free port."""
+    return {
+        "web": f"gunicorn config.wsgi --workers 2 --threads 4 --bind 127.0.0.1:{port}",
+        "beat": "celery -A config beat",
+        **{f"worker-{n}": f"{_worker(names)} --hostname w{n}@%h" for n, names in enumerate(queues, start=1)},
+    }
+
+
+def _worker(queues: str) -> str:
+    return f"celery -A config worker --queues {queues}" if queues else "celery -A config worker"
+
+
+def _build(folder: Path, env: dict[str, str], broker: Broker, queues: Sequence[str]) -> House:
+    key = prepare(env)
+    web, beat, *workers = (
+        Process(name, [sys.executable, "-m", *command.split()], env, folder / f"{name}.log")
+        for name, command in commands(queues=queues).items()
     )
+    return House(broker, web=web, beat=beat, workers=workers, key=key)
