@@ -15,7 +15,7 @@ def the_latest_wins(shape: str) -> None:
     assert report["wrong"] == report["went_back"] == 0, report
     # There was a race: some were overtaken, some refused, and the tables were looked at in between.
     assert report["superseded"] > 20
-    assert report["refused"] > 20
+    assert report["refused"] > 3
     assert report["moved"] > 160
     assert report["prefixes_with_tables"] > 20
 
