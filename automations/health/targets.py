@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from automations import access
-from automations.models import Attempt, Delivery, DeliveryState, Integration
+from automations.models import Attempt, DeliveryState, Integration
 from runs import access as runs_access
 from runs.access import Person
 from runs.models import Role
@@ -55,26 +55,24 @@ def _disabled(person: Person, mine: QuerySet[Integration]) -> Iterator[Troubled]
 
 
 def _failing(person: Person, mine: QuerySet[Integration]) -> Iterator[Troubled]:
-    """Those with messages that were tried in vain and are tried again."""
-    again = Delivery.objects.filter(state=DeliveryState.PENDING, tries__gt=0, integration__disabled_at=None)
-    rows = again.filter(integration__in=mine.order_by().values("pk")).order_by()
-    found = rows.values_list("integration").annotate(Count("pk"), since=Min("created_at"))
-    counted = {pk: (count, since) for pk, count, since in found.order_by("since")[:LOOK_AT]}
-    for integration in mine.filter(pk__in=counted):
-        count, since = counted[integration.pk]
+    """Those whose last message did not arrive."""
+    failing = mine.filter(disabled_at=None, outlet__failing_since__isnull=False).select_related("outlet")
+    pending = Q(deliveries__state=DeliveryState.PENDING)
+    rows = failing.annotate(waiting=Count("deliveries", filter=pending)).order_by("outlet__failing_since")
+    for integration in rows[:LOOK_AT]:
         yield Troubled(
             integration,
             is_disabled=False,
-            since=since,
-            why=_last_trouble(again.filter(integration=integration)),
-            waiting=count,
+            since=cast(datetime, integration.outlet.failing_since),
+            why=_last_trouble(integration),
+            waiting=integration.waiting,
             link=_link(person, integration),
         )
 
 
-def _last_trouble(deliveries: QuerySet[Delivery]) -> str:
+def _last_trouble(integration: Integration) -> str:
     """What the last attempt met with, secrets redacted."""
-    last = Attempt.objects.filter(delivery__in=deliveries).order_by("-pk").first()
+    last = Attempt.objects.filter(delivery__integration=integration).order_by("-pk").first()
     if last is None:
         return ""
     return last.error or _("It answered with status %(status)s.") % {"status": last.status_code}

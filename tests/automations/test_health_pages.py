@@ -12,6 +12,7 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
+from automations.actions.base import ACTIONS, Outcome
 from automations.health import recent, stages
 from automations.health.stages import Health
 from automations.models import Delivery, Event, Integration
@@ -381,15 +382,19 @@ def test_a_disabled_integration_is_shown_to_its_team_alone(penguins: Cast) -> No
     assert "iceberg" not in page(penguins.otto)
 
 
-def test_a_failing_integration_is_shown_with_what_it_answered(penguins: Cast, clock: Clock) -> None:
+def test_a_failing_integration_is_shown_with_what_it_answered(
+    penguins: Cast, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trouble(penguins)
-    delivery = Delivery.objects.get()
-    Delivery.objects.update(tries=1, next_at=clock.moment.replace(hour=23))
-    delivery.attempts.create(number=1, started_at=clock(), duration=0.1, status_code=503)
+    send = ACTIONS["webhook"]
+    monkeypatch.setattr(send, "send", lambda _delivery: Outcome(ok=False, status=503))
+    cast.deliver()
     text = page(penguins.max)
     assert "penguins / iceberg ! failing It answered with status 503." in text
     assert "iceberg" not in page(penguins.otto)
-    Delivery.objects.update(state="succeeded")
+    monkeypatch.setattr(send, "send", lambda _delivery: Outcome(ok=True, status=200))
+    clock.move(seconds=6)
+    cast.deliver()
     assert "iceberg" not in page(penguins.max)
 
 
