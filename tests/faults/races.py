@@ -141,7 +141,9 @@ class Round:
     follower: Follower
     collection: int = 0
     versions: list[int] = field(default_factory=list)
-    asked: int = 0
+    # Seconds that each request took.
+    puts: list[float] = field(default_factory=list)
+    unanswered: int = 0
     # The aliases in the tables: as of each number at which somebody looked, and the last time.
     held: dict[int, dict[str, int]] = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
@@ -168,7 +170,7 @@ class Round:
         beside = [_thread(self.follower.follow, over.is_set), _thread(self._look, over)]
         racers = [_thread(self._put, range(client, moves, clients)) for client in range(clients)]
         while any(racer.is_alive() for racer in racers):
-            time.sleep(0.2)
+            time.sleep(1)
             tell(self)
         wait_for(self._is_quiet, within=SETTLED_WITHIN, every=0.2)
         over.set()
@@ -182,11 +184,15 @@ class Round:
         for _move in moves:
             alias = ALIASES[dice.randrange(5) == 0]
             path = f"collections/{self.collection}/aliases/{alias}/"
+            began = time.monotonic()
             try:
                 self.server.rest.put(path, {"version": dice.choice(self.versions)})
+            except TimeoutError:
+                # On a machine that is busy otherwise. Nobody knows whether it moved.
+                self.unanswered += 1
             except (OSError, AssertionError) as error:
                 self.problems.append(f"PUT: {error!r}")
-            self.asked += 1
+            self.puts.append(time.monotonic() - began)
 
     def _look(self, over: threading.Event) -> None:
         """Until it is over, and once more."""
@@ -273,7 +279,7 @@ class Race:
                 _say(f"round {number}: {problem}\n")
 
     def _tell(self, one: Round) -> None:
-        asked = sum(each.asked for each in self.rounds)
+        asked = sum(len(each.puts) for each in self.rounds)
         passed = time.monotonic() - self.began
         _say(
             f"\r{asked} of {self.moves} moves, round {one.number + 1}, {asked / passed:.0f}/s; "
@@ -283,6 +289,7 @@ class Race:
     def report(self) -> dict[str, Any]:
         """What is printed; `wrong` counts what must not be."""
         lags = [lag for one in self.rounds for lag in one.follower.lags]
+        puts = [put for one in self.rounds for put in one.puts]
         seconds = time.monotonic() - self.began
         [[(superseded,)]] = self.rounds[0].server.ask(
             "SELECT count(*) FROM automations_delivery WHERE state = 'superseded'"
@@ -292,7 +299,9 @@ class Race:
             "order": self.order,
             "clients": self.clients,
             "rounds": len(self.rounds),
-            "asked": sum(one.asked for one in self.rounds),
+            "asked": len(puts),
+            "unanswered": sum(one.unanswered for one in self.rounds),
+            "put_ms": round(median(puts) * 1000),
             "moved": sum(one.moved() for one in self.rounds),
             "seconds": round(seconds, 1),
             "accepted": sum(len(one.moody.accepted) for one in self.rounds),
