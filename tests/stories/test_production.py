@@ -11,7 +11,7 @@ from tests.stories import production_alone
 from tests.stories.production import House, house
 from tests.stories.receiver import Receiver, receiving
 from tests.stories.rest import Rest, make_hook, make_rule
-from tests.upserver import wait_for
+from tests.upserver import run_beside, wait_for
 
 pytestmark = [production_alone, pytest.mark.slow]
 
@@ -92,6 +92,24 @@ def test_whoever_lost_the_broker_finds_it_again(running: House, receiver: Receiv
     running.broker.come_back()
     wait_for(lambda: steps_told(receiver) == list(range(32)), within=60)
     running.wait_until_workers_listen()
+
+
+SESSIONS = """
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SELECT sessions FROM pg_stat_database WHERE datname = current_database()")
+    print(cursor.fetchone()[0])
+"""
+
+
+def test_workers_keep_their_database_connections(running: House, receiver: Receiver, run: int) -> None:
+    """A hundred tasks do not make a hundred sessions of PostgreSQL."""
+    before = int(run_beside(running.web.env, SESSIONS))
+    log(running.rest, run, range(32, 82))
+    wait_for(lambda: steps_told(receiver) == list(range(82)), within=60)
+    opened = int(run_beside(running.web.env, SESSIONS)) - before
+    # At most one for each thread, and the two looks: two workers decide and deliver with 16 each.
+    assert opened < 50
 
 
 def test_nothing_was_sent_under_two_ids(running: House, receiver: Receiver, run: int) -> None:
