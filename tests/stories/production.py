@@ -175,10 +175,12 @@ def prepare(env: Mapping[str, str]) -> str:
 
 
 def commands(port: int = 0, queues: Sequence[str] = BOTH) -> dict[str, str]:
-    """What runs, as the README says, on a free port."""
+    """What runs: web and beat as the Procfile has them (port 0: any free one), and these workers."""
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    told = dict(line.split(": ", 1) for line in lines)
     return {
-        "web": f"gunicorn config.wsgi --workers 2 --threads 4 --bind 127.0.0.1:{port}",
-        "beat": "celery -A config beat",
+        "web": told["web"].replace("${PORT:-8000}", str(port)),
+        "beat": told["beat"],
         **{f"worker-{n}": f"{_worker(names)} --hostname w{n}@%h" for n, names in enumerate(queues, start=1)},
     }
 
