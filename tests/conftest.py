@@ -83,10 +83,13 @@ _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_seque
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that uses no database says the same in both shapes: the production run leaves it out.
+    """Files with slow tests go first: nobody should wait for one of them at the end.
 
-    One that says itself in which shape it runs (`skipif`) is asked.
+    A test that uses no database says the same in both shapes: the production run leaves it out. One that
+    says itself in which shape it runs (`skipif`) is asked.
     """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if os.environ.get("TRIPLINE_TEST_SHAPE") != "production":
         return
     left_out = [item for item in items if not _uses_a_database(item)]

@@ -23,10 +23,13 @@ from textwrap import dedent
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TRIPLINE_TEST_SHAPE") == "production",
-    reason="the bootstrap knows no database: it is tested once, with the embedded shape",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("TRIPLINE_TEST_SHAPE") == "production",
+        reason="the bootstrap knows no database: it is tested once, with the embedded shape",
+    ),
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -22,10 +22,13 @@ import redis
 from tests import servers
 from tests.servers import ServerError, postgres, postgres_server, valkey, valkey_answers
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TRIPLINE_TEST_SHAPE") == "production",
-    reason="every test here starts its own servers: once, with the embedded shape, is enough",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("TRIPLINE_TEST_SHAPE") == "production",
+        reason="every test here starts its own servers: once, with the embedded shape, is enough",
+    ),
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    os.environ.get("TRIPLINE_TEST_SHAPE") == "production",
-    reason="it chooses the shapes itself",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        os.environ.get("TRIPLINE_TEST_SHAPE") == "production",
+        reason="it chooses the shapes itself",
+    ),
+]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 QUICK = "tests/test_bootstrap.py::test_manage_py_parses_on_any_python_3"

@@ -36,7 +36,7 @@ CHECKS: list[CheckFunction] = [
     response_schema_conformance,
 ]
 # How many requests that the schema allows, and as many that it does not, are sent to each operation.
-EXAMPLES = 20
+EXAMPLES = 8
 # Whose id `{id}` is, where the name of the place does not say so.
 IDS = {
     "keys": "key",

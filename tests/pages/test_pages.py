@@ -21,7 +21,7 @@ from tests.stories import embedded_alone
 from tests.stories.rest import Rest, make_hook, make_rule
 from tests.upserver import UpServer, up_server
 
-pytestmark = [pytest.mark.browser, embedded_alone]
+pytestmark = [pytest.mark.browser, embedded_alone, pytest.mark.slow]
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

@@ -15,7 +15,7 @@ from tests.stories.rest import Rest, make_hook, make_rule
 from tests.stories.training import Training, spelled, train
 from tests.upserver import up_server, wait_for
 
-pytestmark = embedded_alone
+pytestmark = [embedded_alone, pytest.mark.slow]
 
 # So large that scores overflow at once, and the weights a little later.
 ABSURD = 1e307

@@ -21,7 +21,7 @@ from tests.stories import embedded_alone
 from tests.stories.rest import Rest
 from tests.upserver import UpServer, up_server, wait_for
 
-pytestmark = embedded_alone
+pytestmark = [embedded_alone, pytest.mark.slow]
 
 PLACES = 4  # of `up`, unless TRIPLINE_LONG_POLLS says otherwise
 

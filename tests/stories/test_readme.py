@@ -19,7 +19,7 @@ from tests.stories import embedded_alone
 from tests.stories.rest import Rest
 from tests.upserver import ROOT, UpServer, up_server, wait_for
 
-pytestmark = embedded_alone
+pytestmark = [embedded_alone, pytest.mark.slow]
 
 SECTION = "## A first run and a first automation"
 FIREWALL = "## Behind a firewall: no open port"

@@ -19,7 +19,7 @@ from tests.stories.rest import Rest, make_hook, make_rule
 from tests.stories.training import Training, steps_with_average_above, train
 from tests.upserver import up_server, wait_for
 
-pytestmark = embedded_alone
+pytestmark = [embedded_alone, pytest.mark.slow]
 
 SECRET = "whsec_" + base64.b64encode(b"the secret of the receiver, 24+ ").decode()
 THRESHOLD, WINDOW = 0.9, 5
