@@ -29,6 +29,8 @@ CHAT_SCHEDULE: tuple[float, ...] = (0.0, 5.0, 30.0, 5 * _MINUTE, 30 * _MINUTE, 2
 
 # Seconds without any request to a receiver that has not answered once, twice … in a row.
 _PAUSES: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+# From here on they are all alike.
+MOST_SILENCES = len(_PAUSES)
 
 _RETRYABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
 
@@ -66,7 +68,7 @@ def pause(silences: int) -> float:
 
     Shorter than the schedule's own delays: one message among many waiting ones finds out whether it is back.
     """
-    return _PAUSES[min(silences, len(_PAUSES)) - 1]
+    return _PAUSES[min(silences, MOST_SILENCES) - 1]
 
 
 def is_retryable(status: int) -> bool:

@@ -47,7 +47,7 @@ def due(now: datetime) -> QuerySet[Delivery]:
 
 def take(integration_id: int | None) -> Claim | None:
     """What goes out next through an outlet, or None when nothing may now."""
-    if not due(clock.now()).filter(integration=integration_id).exists():
+    if not _waiting(integration_id, clock.now()).exists():
         return None  # asked without the lock first: most rings come too late
     with transaction.atomic():
         outlet = outlets.lock(integration_id)
@@ -55,10 +55,10 @@ def take(integration_id: int | None) -> Claim | None:
 
 
 def _take(outlet: Outlet, now: datetime) -> Claim | None:
-    if outlets.is_disabled(outlet):
-        outlets.hold([outlet.integration_id])  # type: ignore[list-item]
+    if outlet.integration is not None and outlets.is_disabled(outlet):
+        outlets.hold(outlet.integration.pk)
         return None
-    if outlets.is_paused(outlet, now):
+    if outlets.opens_at(outlet, now):
         outlets.ring_when_open(outlet, now)
         return None
     room = outlets.room(outlet, now)
@@ -85,7 +85,7 @@ def _first(outlet: Outlet, now: datetime) -> Delivery | None:
     """The oldest whose turn has come."""
     for _look in range(_LOOK_AT):
         delivery = _waiting(outlet.integration_id, now).first()
-        if delivery is None or turns.has_come(delivery, now):
+        if delivery is None or turns.admit(delivery, now):
             return delivery
     transaction.on_commit(partial(doorbell.ring_drain, outlet.integration_id), robust=True)
     return None
@@ -93,7 +93,7 @@ def _first(outlet: Outlet, now: datetime) -> Delivery | None:
 
 def _companions(first: Delivery, now: datetime) -> list[Delivery]:
     """Others that wait and go out in the same message."""
-    most = ACTIONS[first.type].merges
+    most = ACTIONS[first.type].merges if first.type in ACTIONS else 1
     if most == 1:
         return []
     others = _waiting(first.integration_id, now).filter(type=first.type).exclude(pk=first.pk)
@@ -101,23 +101,29 @@ def _companions(first: Delivery, now: datetime) -> list[Delivery]:
 
 
 def _mark(claim: Claim, now: datetime) -> None:
-    timeout = claim.integration.timeout if claim.integration else _TIMEOUT_WITHOUT_INTEGRATION
-    until = now + timedelta(seconds=timeout) + LEASE_MARGIN
+    until = now + timedelta(seconds=_longest(claim)) + LEASE_MARGIN
     rows = Delivery.objects.filter(pk__in=[delivery.pk for delivery in claim.deliveries])
     rows.update(lease=claim.lease, next_at=until)
+
+
+def _longest(claim: Claim) -> float:
+    """Seconds that an attempt may take."""
+    known = ACTIONS[claim.first.type].longest if claim.first.type in ACTIONS else None
+    timeout = claim.integration.timeout if claim.integration else _TIMEOUT_WITHOUT_INTEGRATION
+    return known or timeout
 
 
 def _call_help(outlet: Outlet, now: datetime, *, room: int) -> None:
     """There is more, and room for another sender; or there is more, and a pause first."""
     if not _waiting(outlet.integration_id, now).exists():
         return
-    if outlets.is_paused(outlet, now):
+    if outlets.opens_at(outlet, now):
         outlets.ring_when_open(outlet, now)
     elif room > 0:
         transaction.on_commit(partial(doorbell.ring_drain, outlet.integration_id), robust=True)
 
 
-def release() -> int:
+def release_leases() -> int:
     """Make due at once whatever a sender had claimed; only for a process that knows it is alone."""
     claimed = Delivery.objects.filter(state=DeliveryState.PENDING, lease__isnull=False)
     return claimed.update(lease=None, next_at=clock.now())

@@ -1,6 +1,6 @@
 """Sending what is due: claim by lease, try once, write down what happened.
 
-A claim is a conditional update that sets the sender's own lease; a result is written only while the
+A claim sets the sender's own lease under the outlet's lock (`claims`); a result is written only while the
 lease is still the sender's. A sender that dies leaves a row whose `next_at` comes again.
 """
 
@@ -28,8 +28,6 @@ log = logging.getLogger("tripline.delivery")
 _SLICE = 2.0
 # A try that comes so soon (seconds) is rung for; the sweep finds the later ones early enough.
 _SOON = 60.0
-# So many failed ones are requeued in one transaction: nobody waits long for its locks.
-_PORTION = 2000
 
 
 def drain(integration_id: int | None) -> None:
@@ -58,6 +56,8 @@ def try_once(claim: Claim) -> Outcome:
 
 def _tried(claim: Claim) -> Outcome:
     """One attempt. Whatever an action raises is an outcome: this is the boundary to the outside."""
+    if claim.first.type not in ACTIONS:
+        return Outcome(ok=False, error="This kind of action is not installed any more.", permanent=True)
     action = ACTIONS[claim.first.type]
     try:
         if len(claim.deliveries) > 1:
@@ -72,7 +72,8 @@ def _tried(claim: Claim) -> Outcome:
 def _settle(claim: Claim, outcome: Outcome) -> None:
     """Write the attempt and the new state of what was sent, while the lease is still ours."""
     now = clock.now()
-    outlet = outlets.lock(claim.first.integration_id)
+    # The integration may have been deleted meanwhile: its messages are those of the outlet without one.
+    outlet = outlets.lock(claim.first.integration_id) or outlets.lock(None)
     mine = Delivery.objects.filter(lease=claim.lease).values_list("pk", flat=True)
     held = set(mine)
     sent = [delivery for delivery in claim.deliveries if delivery.pk in held]
@@ -169,22 +170,23 @@ def requeue(deliveries: QuerySet[Delivery]) -> int:
     failed = deliveries.filter(state=DeliveryState.FAILED).exclude(body="").order_by("pk")
     rows = failed.values_list("pk", "execution_id", "integration_id")
     count, last = 0, 0
-    while portion := list(rows.filter(pk__gt=last)[:_PORTION]):
+    while portion := list(rows.filter(pk__gt=last)[: outlets.PORTION]):
         last = portion[-1][0]
-        count += _requeue([pk for pk, *_rest in portion], {execution for _pk, execution, _to in portion})
-        for integration_id in {to for *_rest, to in portion}:
-            doorbell.ring_drain(integration_id)
+        count += _requeue([pk for pk, *_rest in portion], {to for *_rest, to in portion})
     return count
 
 
 @transaction.atomic
-def _requeue(pks: list[int], execution_ids: set[int]) -> int:
+def _requeue(pks: list[int], integration_ids: set[int | None]) -> int:
     # In the order in which senders lock them.
-    locked = Delivery.objects.select_for_update(no_key=True).filter(pk__in=pks, state=DeliveryState.FAILED)
-    pks = list(locked.order_by("pk").values_list("pk", flat=True))
-    waiting = Execution.objects.filter(pk__in=execution_ids)
-    count = Delivery.objects.filter(pk__in=pks).update(
+    rows = Delivery.objects.select_for_update(no_key=True).filter(pk__in=pks, state=DeliveryState.FAILED)
+    found = dict(rows.order_by("pk").values_list("pk", "execution_id"))
+    executions_of = Execution.objects.filter(pk__in=set(found.values()))
+    list(executions_of.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    Delivery.objects.filter(pk__in=found).update(
         state=DeliveryState.PENDING, tries=0, next_at=clock.now(), finished_at=None
     )
-    waiting.update(state=ExecutionState.PENDING, finished_at=None)
-    return count
+    executions_of.update(state=ExecutionState.PENDING, finished_at=None)
+    for integration_id in integration_ids:
+        transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
+    return len(found)

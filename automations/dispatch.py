@@ -20,7 +20,7 @@ from automations.models import (
     Event,
     Execution,
     ExecutionState,
-    Integration,
+    Order,
 )
 from automations.occasions import occasion_of, speaking_to, team_of
 from automations.template import TemplateError
@@ -81,13 +81,13 @@ def _rendered(execution: Execution, action: Action, event: Event) -> tuple[Deliv
     """
     now = execution.created_at
     action_type = ACTIONS[action.type]
-    order = action_type.order(action.config)
+    # A test is no news: it overtakes nothing, and nothing overtakes it.
+    order = Order.ANY if execution.is_test else action_type.order(action.config)
     delivery = Delivery(
         execution=execution,
         action=action,
         integration=action.integration,
         type=action.type,
-        state=_first_state(action.integration),
         order=order,
         order_key=turns.key(action, event, order),
         order_seq=event.sequence,
@@ -108,15 +108,6 @@ def _rendered(execution: Execution, action: Action, event: Event) -> tuple[Deliv
 def _ended(delivery: Delivery, state: DeliveryState, now: datetime) -> Delivery:
     delivery.state, delivery.next_at, delivery.finished_at = state, None, now
     return delivery
-
-
-def _first_state(integration: Integration | None) -> DeliveryState:
-    """Whether a message must be held. The integration is locked then until this is written: whoever
-    enables it meanwhile waits, and finds the message."""
-    if integration is None or integration.healthy:
-        return DeliveryState.PENDING
-    locked = Integration.objects.select_for_update().get(pk=integration.pk)
-    return DeliveryState.PENDING if locked.healthy else DeliveryState.HELD
 
 
 def _fail(deliveries: Sequence[tuple[Delivery, str]]) -> None:

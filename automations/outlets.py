@@ -1,13 +1,13 @@
 """The pace of an outlet, how many of its messages are in flight, and what its receiver's silence means.
 
-Everything here happens while the outlet is locked. A receiver that does not answer gets one message at a
+Everything here happens while the outlet is locked. Locks are taken in this order: outlet, integration,
+deliveries, executions. A receiver that does not answer gets one message at a
 time and pauses between them, so that it holds up no sender for the others; one that says it is gone, or has
 failed for days, is disabled and its messages are held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -18,6 +18,7 @@ from automations import backoff, doorbell, notices
 from automations.actions.base import ACTIONS, Outcome
 from automations.models import Delivery, DeliveryState, Integration, Outlet
 from automations.occasions import speaking_to
+from runs import clock
 
 GONE = 410
 # Answers that speak of the receiver rather than of the message.
@@ -25,35 +26,36 @@ _BUSY = frozenset({429, 503})
 LONGEST_BUSY = timedelta(minutes=5)
 # Nothing arrived for so long: nobody is there any more.
 FAILING_AT_MOST = timedelta(days=5)
+# Not by two failures with nothing between them.
+FAILING_AT_LEAST = 5
+# So many messages change their state in one transaction.
+PORTION = 2000
 # How many e-mails are handed to the mail server at the same time.
 _MAIL_CONCURRENCY = 2
+# Seconds by which clocks of different machines may differ.
+_EARLY = 0.25
 
 
 def lock(integration_id: int | None) -> Outlet | None:
     """The outlet's row, locked until the transaction ends; None when its integration is gone."""
     outlet = _locked(integration_id)
-    if outlet is None and _is_there(integration_id):
+    if outlet is None and (integration_id is None or _integration(integration_id)):
         # None is as good an id as any: there is one outlet without an integration.
         Outlet.objects.get_or_create(integration_id=integration_id)  # type: ignore[misc]
         outlet = _locked(integration_id)
+    if outlet is not None and integration_id is not None:
+        # A statement of its own: one that waits for a lock gives what it joins as it was before the wait.
+        outlet.integration = _integration(integration_id)
     return outlet
 
 
 def _locked(integration_id: int | None) -> Outlet | None:
-    rows = Outlet.objects.select_for_update(of=("self",), no_key=True)
-    return (
-        rows.select_related(
-            "integration__access_token",
-            "integration__signing_secret",
-            "integration__signing_secret_previous",
-        )
-        .filter(integration=integration_id)
-        .first()
-    )
+    return Outlet.objects.select_for_update(no_key=True).filter(integration=integration_id).first()
 
 
-def _is_there(integration_id: int | None) -> bool:
-    return integration_id is None or Integration.objects.filter(pk=integration_id).exists()
+def _integration(integration_id: int) -> Integration | None:
+    secrets = ("access_token", "signing_secret", "signing_secret_previous")
+    return Integration.objects.select_related("team", *secrets).filter(pk=integration_id).first()
 
 
 def is_disabled(outlet: Outlet) -> bool:
@@ -71,18 +73,23 @@ def room(outlet: Outlet, now: datetime) -> int:
     return min(outlet.window, concurrency(outlet)) - claims
 
 
-def is_paused(outlet: Outlet, now: datetime) -> bool:
-    return outlet.open_at is not None and outlet.open_at > now
+def opens_at(outlet: Outlet, now: datetime) -> datetime | None:
+    """When something may be sent again, None for now."""
+    closed = [moment for moment in (outlet.paced_until, outlet.paused_until) if moment and moment > now]
+    return max(closed, default=None)
 
 
 def ring_when_open(outlet: Outlet, now: datetime) -> None:
-    """Have somebody come back when the pause is over: one for each pause, however many ask."""
-    if outlet.open_at is None or outlet.rung_for == outlet.open_at:
+    """Have somebody come back then: one for each such moment, however many ask."""
+    opening = opens_at(outlet, now)
+    if opening is None:
         return
-    Outlet.objects.filter(pk=outlet.pk).update(rung_for=outlet.open_at)
-    after = (outlet.open_at - now).total_seconds()
-    ring = partial(doorbell.ring_drain, outlet.integration_id, after=after)
-    transaction.on_commit(ring, robust=True)
+    left = (opening - now).total_seconds()
+    # Whoever was told, and is here a little early by another machine's clock, is told again.
+    if outlet.rung_for == opening and left > _EARLY:
+        return
+    Outlet.objects.filter(pk=outlet.pk).update(rung_for=opening)
+    transaction.on_commit(partial(doorbell.ring_drain, outlet.integration_id, after=left), robust=True)
 
 
 def keep_pace(outlet: Outlet, now: datetime) -> None:
@@ -91,35 +98,39 @@ def keep_pace(outlet: Outlet, now: datetime) -> None:
         return
     limits = (outlet.integration.rate, ACTIONS[outlet.integration.type].max_rate)
     if rates := [rate for rate in limits if rate]:
-        outlet.open_at = now + timedelta(seconds=1 / min(rates))
-        outlet.save(update_fields=["open_at"])
+        outlet.paced_until = now + timedelta(seconds=1 / min(rates))
+        outlet.save(update_fields=["paced_until"])
 
 
 def learn(outlet: Outlet, outcome: Outcome, now: datetime) -> None:
     """What an attempt says about the receiver."""
-    before = (outlet.open_at, outlet.window, outlet.silences, outlet.failing_since)
-    if outcome.ok:
-        outlet.failing_since = None
-    else:
-        outlet.failing_since = outlet.failing_since or now
+    before = [getattr(outlet, name) for name in _LEARNT]
+    outlet.failures = 0 if outcome.ok else outlet.failures + 1
+    outlet.failing_since = None if outcome.ok else outlet.failing_since or now
     if outcome.silent:
         _fall_silent(outlet, now)
     else:
         outlet.silences = 0
         outlet.window = min(outlet.window + 1, concurrency(outlet))
     if outcome.status in _BUSY and outcome.retry_after:
-        wanted = now + min(timedelta(seconds=outcome.retry_after), LONGEST_BUSY)
-        outlet.open_at = max(outlet.open_at or now, wanted)
-    if before != (outlet.open_at, outlet.window, outlet.silences, outlet.failing_since):
-        outlet.save(update_fields=["open_at", "window", "silences", "failing_since"])
+        _pause(outlet, now + min(timedelta(seconds=outcome.retry_after), LONGEST_BUSY))
+    if before != [getattr(outlet, name) for name in _LEARNT]:
+        outlet.save(update_fields=_LEARNT)
+
+
+_LEARNT = ("paused_until", "window", "silences", "failing_since", "failures")
 
 
 def _fall_silent(outlet: Outlet, now: datetime) -> None:
     outlet.window = 1
     # Those that were in flight together are one silence.
-    if not is_paused(outlet, now) or not outlet.silences:
-        outlet.silences += 1
-        outlet.open_at = now + timedelta(seconds=backoff.pause(outlet.silences))
+    if not outlet.silences or outlet.paused_until is None or outlet.paused_until <= now:
+        outlet.silences = min(outlet.silences + 1, backoff.MOST_SILENCES)
+        _pause(outlet, now + timedelta(seconds=backoff.pause(outlet.silences)))
+
+
+def _pause(outlet: Outlet, until: datetime) -> None:
+    outlet.paused_until = max(outlet.paused_until or until, until)
 
 
 def why_disable(outlet: Outlet, outcome: Outcome, now: datetime) -> str:
@@ -129,7 +140,8 @@ def why_disable(outlet: Outlet, outcome: Outcome, now: datetime) -> str:
     with speaking_to(outlet.integration.team):
         if outcome.status == GONE:
             return _("It answered 410 Gone.")
-        if outlet.failing_since and now - outlet.failing_since >= FAILING_AT_MOST:
+        lasts = outlet.failing_since is not None and now - outlet.failing_since >= FAILING_AT_MOST
+        if lasts and outlet.failures >= FAILING_AT_LEAST:
             return _("Nothing arrived for %(days)d days.") % {"days": FAILING_AT_MOST.days}
     return ""
 
@@ -143,17 +155,33 @@ def disable(outlet: Outlet, reason: str, now: datetime) -> None:
     enabled = Integration.objects.filter(pk=integration.pk, disabled_at=None)
     if enabled.update(disabled_at=now, disabled_reason=reason):
         notices.integration_disabled(integration, now)
-    hold([integration.pk])
+    hold(integration.pk)
 
 
-def hold(integration_ids: Iterable[int]) -> None:
+def hold(integration_id: int) -> None:
     """What waits, and is in nobody's hands, is held until the integration is enabled again."""
-    waiting = Delivery.objects.filter(integration__in=list(integration_ids), state=DeliveryState.PENDING)
-    waiting.filter(lease=None).update(state=DeliveryState.HELD, next_at=None)
+    waiting = Delivery.objects.filter(integration=integration_id, state=DeliveryState.PENDING, lease=None)
+    waiting.update(state=DeliveryState.HELD, next_at=None)
 
 
-def start_afresh(integration: Integration) -> None:
+def release(integration_id: int) -> None:
+    """Put what was held back into the queue, in portions: nobody waits long for the lock.
+
+    The sweep does the rest for whoever dies in between.
+    """
+    held = Delivery.objects.filter(integration=integration_id, state=DeliveryState.HELD).order_by("pk")
+    while portion := list(held.values_list("pk", flat=True)[:PORTION]):
+        with transaction.atomic():
+            outlet = lock(integration_id)
+            if outlet is None or is_disabled(outlet):
+                return
+            rows = held.filter(pk__in=portion).order_by()
+            rows.update(state=DeliveryState.PENDING, next_at=clock.now())
+            transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
+
+
+def start_afresh(outlet: Outlet) -> None:
     """Somebody enabled it: what was learnt before counts no more."""
-    Outlet.objects.filter(integration=integration).update(
-        open_at=None, window=1, silences=0, failing_since=None
-    )
+    outlet.paused_until = outlet.failing_since = None
+    outlet.window, outlet.silences, outlet.failures = 1, 0, 0
+    outlet.save(update_fields=_LEARNT)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
-from automations import claims, doorbell
-from automations.models import Event
+from automations import claims, doorbell, outlets
+from automations.models import Delivery, DeliveryState, Event, Integration
 from runs import clock
 from runs.models import Lane
 from runs.services.runs import crash_silent_runs
@@ -22,9 +22,22 @@ def sweep() -> None:
     now = clock.now()
     _ring_for_lanes(now)
     _ring_for_events(now)
-    for integration_id in claims.due(now).order_by().values_list("integration", flat=True).distinct():
-        doorbell.ring_drain(integration_id)
+    _ring_for_deliveries(now)
     crash_silent_runs()
+
+
+def _ring_for_deliveries(now: datetime) -> None:
+    """One look for each integration, however many messages wait for it."""
+    mine = Delivery.objects.filter(integration=OuterRef("pk"))
+    enabled = Integration.objects.filter(disabled_at=None)
+    waiting = enabled.filter(Exists(mine.filter(state=DeliveryState.PENDING, next_at__lte=now)))
+    for integration_id in waiting.order_by("pk").values_list("pk", flat=True):
+        doorbell.ring_drain(integration_id)
+    if claims.due(now).filter(integration=None).exists():
+        doorbell.ring_drain(None)
+    held = enabled.filter(Exists(mine.filter(state=DeliveryState.HELD)))
+    for integration_id in list(held.values_list("pk", flat=True)):
+        outlets.release(integration_id)
 
 
 def _ring_for_lanes(now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Whose turn it is among messages of one action about one thing (`Delivery.order`).
 
-Everything here happens while the outlet is locked. A message that is not due to its turn loses its
-`next_at`, so that nobody looks at it again until the one before it is through (`pass_on`).
+Everything here happens while the outlet is locked. A message whose turn has not come loses its `next_at`,
+so that nobody looks at it again until the one before it is through (`pass_on`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ def key(action: Action, event: Event, order: str) -> str:
         subject = f"collection:{event.collection_id}"
     else:
         return ""
-    key = f"{action.integration_id}/{action.automation_id}/{action.position}/{subject}"
+    # Without the action's place in its rule: who edits the rule must not let an old message slip through.
+    parts = [action.integration_id, action.automation_id, subject]
     if order == Order.LATEST_ONLY:
-        key += f"/{event.data.get('alias') or event.data.get('tag') or ''}"
-    return key[:NAME_LENGTH]
+        parts.append(event.data.get("alias") or event.data.get("tag") or "")
+    return "/".join(map(str, parts))[:NAME_LENGTH]
 
 
-def has_come(delivery: Delivery, now: datetime) -> bool:
-    """Whether a due message may go out now. One that may not is out of the queue afterwards."""
+def admit(delivery: Delivery, now: datetime) -> bool:
+    """Whether a due message may go out now. One that may not is superseded, or put aside until its turn."""
     if delivery.order == Order.ANY:
         return True
     if delivery.order == Order.LATEST_ONLY and (newest := _newest(delivery)) > delivery.order_seq:

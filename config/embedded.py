@@ -341,7 +341,7 @@ def take_over() -> None:
     now = clock.now()
     Lane.objects.filter(cursor__lt=F("head"), ring_at__gt=now).update(ring_at=now)
     Event.objects.filter(decided_at=None, ring_at__gt=now).update(ring_at=now)
-    claims.release()
+    claims.release_leases()
 
 
 # --- All of it ------------------------------------------------------------------------------------

@@ -131,7 +131,9 @@ _SQLITE: dict[str, Any] = {
     # A file, not memory, in tests too: threads and processes must meet in it.
     "TEST": {"NAME": TRIPLINE_DATA_DIR / "test.sqlite3"},
 }
-DATABASES: dict[str, Any] = {"default": {**_POSTGRES, "CONN_MAX_AGE": 60} if _POSTGRES else _SQLITE}
+DATABASES: dict[str, Any] = {
+    "default": {**_POSTGRES, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True} if _POSTGRES else _SQLITE
+}
 
 # A connection per thread, kept: opening one anew costs more than most requests.
 DATABASES["default"].setdefault("CONN_MAX_AGE", None)

@@ -75,6 +75,8 @@ class ActionType(ABC):
     immediate: ClassVar[bool] = False
     # Seconds before the first, second … attempt.
     schedule: ClassVar[Sequence[float]] = backoff.DEFAULT_SCHEDULE
+    # Seconds that one attempt may take, where the integration's timeout does not bound it.
+    longest: ClassVar[float | None] = None
     # Messages per second where the integration sets no limit of its own, and never more than `max_rate`.
     max_rate: ClassVar[float | None] = None
     # How many messages that wait may become one.

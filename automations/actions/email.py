@@ -66,6 +66,8 @@ class Email(ActionType):
     config_form = EmailForm
     integration_form = EmailIntegrationForm
     needs_integration = False
+    # A mail server may take its time for every one of a hundred recipients.
+    longest = 300.0
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
         for field in ("subject", "message"):

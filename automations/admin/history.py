@@ -264,11 +264,11 @@ class AttemptAdmin(ReadOnlyAdmin):
 
 @admin.register(Outlet)
 class OutletAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "window", "silences", "open_at", "failing_since"]
+    list_display = ["__str__", "window", "silences", "paused_until", "failing_since", "failures"]
     list_filter = [("failing_since", admin.EmptyFieldListFilter)]
     search_fields = ["integration__name"]
     list_select_related = ["integration"]
-    fields = ["integration", "window", "silences", "open_at", "failing_since"]
+    fields = ["integration", *list_display[1:]]
     team_path = "integration__team"
 
 

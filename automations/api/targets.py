@@ -114,7 +114,7 @@ class IntegrationSerializer(StrictModelSerializer):
     signing_secret = SecretByName()
     signing_secret_previous = SecretByName()
     timeout = WholeNumberField(min_value=5, max_value=30, required=False)
-    concurrency = WholeNumberField(min_value=1, max_value=32, required=False)
+    concurrency = WholeNumberField(min_value=1, max_value=8, required=False)
     rate = NumberField(min_value=0.01, max_value=1000, required=False, allow_null=True)
     healthy = serializers.BooleanField(read_only=True)
     failing_since = serializers.DateTimeField(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Min, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -122,8 +122,10 @@ def _moving(now: datetime) -> set[int | None]:
     in_flight = Delivery.objects.filter(state=DeliveryState.PENDING, lease__isnull=False, next_at__gt=now)
     moving = set(in_flight.order_by().values_list("integration", flat=True).distinct())
     newest = Attempt.objects.order_by("-pk").values_list("delivery__integration", "started_at", "duration")
-    paused = Outlet.objects.filter(open_at__gt=now - PATIENCE).values_list("integration", flat=True)
-    return moving | set(paused) | set(_tried_since(now - PATIENCE, newest[:LOOK_AT]))
+    since = now - PATIENCE
+    resting = Outlet.objects.filter(Q(paused_until__gt=since) | Q(paced_until__gt=since))
+    moving |= set(resting.values_list("integration", flat=True))
+    return moving | set(_tried_since(now - PATIENCE, newest[:LOOK_AT]))
 
 
 def _tried_since(

@@ -25,15 +25,17 @@ class Outlet(models.Model):
     integration = models.OneToOneField(
         Integration, models.CASCADE, null=True, related_name="outlet", verbose_name=_("integration")
     )
-    # Nothing is sent before: the pace, or a receiver that does not answer or asked for a pause.
-    open_at = models.DateTimeField(_("paused until"), null=True)
-    # For which `open_at` somebody has been told to come back.
+    # Nothing is sent before: by the rate; and by a receiver that does not answer, or asked for a pause.
+    paced_until = models.DateTimeField(_("next one not before"), null=True)
+    paused_until = models.DateTimeField(_("paused until"), null=True)
+    # For which of these moments somebody has been told to come back.
     rung_for = models.DateTimeField(null=True, editable=False)
     # How many may be in flight now: it grows with every answer, and is one again when none comes.
     window = models.PositiveSmallIntegerField(_("may be in flight"), default=1)
     # Tries without an answer, one after the other.
     silences = models.PositiveSmallIntegerField(_("tries without an answer"), default=0)
     failing_since = models.DateTimeField(_("failing since"), null=True)
+    failures = models.PositiveIntegerField(_("failures since then"), default=0)
 
     class Meta:
         constraints = [
@@ -98,7 +100,7 @@ class Delivery(models.Model):
     next_at = models.DateTimeField(_("next attempt"), null=True)
     lease = models.UUIDField(null=True, editable=False)
     order = models.CharField(_("order"), max_length=16, choices=Order.choices, default=Order.ANY)
-    # Which messages wait for each other ("3/0/collection:5/production"), and their numbers in the feed.
+    # Which messages wait for each other ("3/7/collection:5/production"), and their numbers in the feed.
     order_key = models.CharField(max_length=NAME_LENGTH, blank=True, editable=False)
     order_seq = models.BigIntegerField(default=0, editable=False)
     # What a request that follows from this message is caused by.
@@ -114,11 +116,23 @@ class Delivery(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["integration", "next_at"], condition=Q(state="pending"), name="delivery_that_waits"
+                fields=["integration", "next_at", "id"],
+                condition=Q(state="pending"),
+                name="delivery_that_waits",
+            ),
+            models.Index(
+                fields=["integration", "id"],
+                condition=Q(state__in=["held", "failed"]),
+                name="delivery_that_rests",
             ),
             models.Index(fields=["integration"], condition=Q(lease__isnull=False), name="delivery_in_flight"),
             models.Index(
                 fields=["order_key", "order_seq"], condition=~Q(order_key=""), name="delivery_in_order"
+            ),
+            models.Index(
+                fields=["order_key", "order_seq"],
+                condition=Q(state__in=["pending", "held"]) & ~Q(order_key=""),
+                name="delivery_waits_in_order",
             ),
         ]
 

@@ -68,8 +68,8 @@ class Integration(models.Model):
     concurrency = models.PositiveSmallIntegerField(
         _("messages in flight"),
         default=4,
-        validators=[MinValueValidator(1), MaxValueValidator(32)],
-        help_text=_("How many requests may wait for its answer at the same time, 1 to 32."),
+        validators=[MinValueValidator(1), MaxValueValidator(8)],
+        help_text=_("How many requests may wait for its answer at the same time, 1 to 8."),
     )
     rate = models.FloatField(
         _("messages per second"),
@@ -90,7 +90,7 @@ class Integration(models.Model):
                 condition=models.Q(timeout__gte=5, timeout__lte=30), name="integration_timeout_in_bounds"
             ),
             models.CheckConstraint(
-                condition=models.Q(concurrency__gte=1, concurrency__lte=32),
+                condition=models.Q(concurrency__gte=1, concurrency__lte=8),
                 name="integration_concurrency_in_bounds",
             ),
         ]

@@ -14,7 +14,15 @@ from django.utils.translation import gettext as _
 from automations import doorbell, outlets, vault
 from automations.actions import outgoing, redaction, signing
 from automations.actions.base import ACTIONS
-from automations.models import Delivery, DeliveryState, Inbox, InboxRequest, Integration, Secret
+from automations.models import (
+    UNSETTLED,
+    Delivery,
+    DeliveryState,
+    Inbox,
+    InboxRequest,
+    Integration,
+    Secret,
+)
 from runs import clock
 from runs.errors import Conflict
 from runs.names import validate_text
@@ -115,40 +123,43 @@ def _is_header_value(value: str) -> bool:
     return value.isascii() and value.isprintable()
 
 
-@transaction.atomic
 def set_integration_enabled(integration: Integration, *, enabled: bool, reason: str = "") -> Integration:
     """Disable (new deliveries are held) or enable again (what was held is sent)."""
-    integration.disabled_at = None if enabled else clock.now()
-    integration.disabled_reason = "" if enabled else reason[:250]
-    integration.save(update_fields=["disabled_at", "disabled_reason"])
+    with transaction.atomic():
+        outlet = outlets.lock(integration.pk)
+        integration.disabled_at = None if enabled else clock.now()
+        integration.disabled_reason = "" if enabled else reason[:250]
+        integration.save(update_fields=["disabled_at", "disabled_reason"])
+        if not enabled:
+            outlets.hold(integration.pk)
+        elif outlet is not None:
+            outlets.start_afresh(outlet)
     if enabled:
-        outlets.start_afresh(integration)
-        _release(integration, then_ring=integration.pk)
-    else:
-        outlets.hold([integration.pk])
+        outlets.release(integration.pk)
     return integration
-
-
-def _release(integration: Integration, *, then_ring: int | None) -> None:
-    """Put what was held back into the queue."""
-    held = Delivery.objects.filter(integration=integration, state=DeliveryState.HELD)
-    held.update(state=DeliveryState.PENDING, next_at=clock.now())
-    transaction.on_commit(partial(doorbell.ring_drain, then_ring), robust=True)
 
 
 def delete_target(target: Secret | Integration | Inbox) -> None:
     """Delete a secret or an integration that nothing uses. Raises `Conflict` when something does.
 
-    What was held for an integration has nowhere to go any more, and fails.
+    What waited or was held for an integration has nowhere to go any more, and fails.
     """
     try:
         with transaction.atomic():
             if isinstance(target, Integration):
-                _release(target, then_ring=None)
+                _send_off(target)
             target.delete()
     except ProtectedError as error:
         users = ", ".join(sorted(str(user) for user in error.protected_objects))
         raise Conflict({"id": _("It is in use by: %(users)s.") % {"users": users}}) from error
+
+
+def _send_off(integration: Integration) -> None:
+    """Its messages go the way of those without an integration, which tells each that it is gone."""
+    outlets.lock(integration.pk)
+    waiting = Delivery.objects.filter(integration=integration, state__in=UNSETTLED)
+    waiting.filter(lease=None).update(state=DeliveryState.PENDING, next_at=clock.now())
+    transaction.on_commit(partial(doorbell.ring_drain, None), robust=True)
 
 
 def save_inbox(inbox: Inbox) -> Inbox:

@@ -126,7 +126,7 @@ class TestLeases:
     ) -> None:
         sender = Sender(monkeypatch)
         assert claims.take(None) is not None
-        assert claims.release() == 1
+        assert claims.release_leases() == 1
         delivery.drain(None)
         assert sender.sent == [waiting.webhook_id]
 

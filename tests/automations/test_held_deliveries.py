@@ -9,8 +9,8 @@ import pytest
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from pytest_httpserver import HTTPServer
 
-from automations import evaluation
-from automations.actions.base import ACTIONS
+from automations import claims, delivery, evaluation
+from automations.actions.base import ACTIONS, Outcome
 from automations.models import Delivery, Execution, Integration
 from automations.services.rules import delete_automation
 from automations.services.targets import delete_target, set_integration_enabled
@@ -43,6 +43,7 @@ class TestHolding:
         set_integration_enabled(hook, enabled=False, reason="It was gone for a week.")
         log(new_run(penguins.project), "loss", [0.9])
         cast.decide()
+        cast.deliver()
         assert Delivery.objects.get().state == "held"
         clock.move(hours=100)
         cast.deliver()
@@ -104,9 +105,9 @@ class TestHolding:
         delete_automation(automation)
         delete_target(hook)
         cast.deliver()
-        delivery = Delivery.objects.get()
-        assert delivery.state == "failed"
-        assert "deleted" in delivery.attempts.get().error
+        lost = Delivery.objects.get()
+        assert lost.state == "failed"
+        assert "deleted" in lost.attempts.get().error
         assert Execution.objects.get().state == "failed"
         assert len(httpserver.log) == 0
 
@@ -143,3 +144,43 @@ def test_a_delivery_that_is_held_while_somebody_enables_is_not_forgotten(
     at_once(2, work)
     assert rendering.is_set()
     assert Delivery.objects.get().state == "pending"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_that_ends_while_somebody_enables_leaves_nothing_held(
+    penguins: Cast, hook: Integration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender waits for the outlet and must not judge by what it saw before it waited."""
+    rule(penguins.project, "run_metric_threshold", threshold(), period=0, actions=cast.sends(hook))
+    run = new_run(penguins.project)
+    for _round in range(5):
+        log(run, "loss", [0.9])
+        cast.decide()
+        claim = claims.take(hook.pk)
+        assert claim is not None
+        set_integration_enabled(Integration.objects.get(pk=hook.pk), enabled=False)
+        refused = Outcome(ok=False, status=500)
+
+        def work(who: int, claim: claims.Claim = claim, refused: Outcome = refused) -> None:
+            if who == 0:
+                set_integration_enabled(Integration.objects.get(pk=hook.pk), enabled=True)
+            else:
+                delivery._settle(claim, refused)
+
+        at_once(2, work)
+        assert not Delivery.objects.filter(state="held").exists()
+        Delivery.objects.update(state="succeeded", next_at=None)
+
+
+@pytest.mark.django_db
+def test_the_sweep_releases_what_somebody_left_held(
+    penguins: Cast, hook: Integration, clock: Clock, httpserver: HTTPServer
+) -> None:
+    """As if whoever enabled it had died between two portions."""
+    rule(penguins.project, "run_metric_threshold", threshold(), actions=cast.sends(hook))
+    log(new_run(penguins.project), "loss", [0.9])
+    cast.decide()
+    Delivery.objects.update(state="held", next_at=None)
+    sweep()
+    cast.deliver()
+    assert len(httpserver.log) == 1

@@ -9,7 +9,8 @@ from werkzeug import Request, Response
 from automations import claims, delivery, evaluation
 from automations.models import Automation, Delivery, Event, Execution, Integration
 from automations.services import targets
-from automations.services.rules import ActionDraft
+from automations.services.rules import ActionDraft, save_automation
+from automations.testfire import fire_by_hand
 from registry.models import ArtifactVersion, Collection
 from registry.services.collections import set_alias
 from registry.services.versions import create_version
@@ -245,6 +246,44 @@ class TestLatestOnly:
         delivery.requeue(Delivery.objects.filter(body__contains="v1"))
         deliver(clock)
         assert receiver.accepted == ["production v1"]
+
+    def test_who_edits_the_rule_meanwhile_lets_no_old_one_slip_through(
+        self,
+        penguins: Cast,
+        versions: list[ArtifactVersion],
+        hook: Integration,
+        receiver: Receiver,
+        clock: Clock,
+    ) -> None:
+        receiver.answers["production v0"] = 500
+        move("production", versions[0])
+        deliver(clock)
+        automation = Automation.objects.get()
+        edited = [ActionDraft("noop"), says(hook, "latest_only")]
+        save_automation(automation, scope=automation.scope, actions=edited)
+        move("production", versions[1])
+        deliver(clock)
+        receiver.answers.clear()
+        deliver(clock, rounds=3, seconds=3600)
+        assert receiver.accepted == ["production v1"]
+
+    def test_a_test_is_no_news(
+        self, penguins: Cast, versions: list[ArtifactVersion], receiver: Receiver, clock: Clock
+    ) -> None:
+        """Neither does it overtake what is real, nor is it overtaken."""
+        receiver.answers["production v0"] = 500
+        move("production", versions[0])
+        deliver(clock)
+        automation = Automation.objects.get()
+        latest = Event.objects.filter(type="alias_added").latest("sequence")
+        fire_by_hand(automation, actor=penguins.ada, event=latest)
+        receiver.answers.clear()
+        deliver(clock, seconds=6)
+        assert receiver.accepted == ["production v0", "production v0"]
+        move("production", versions[1])
+        fire_by_hand(automation, actor=penguins.ada, event=latest)
+        deliver(clock)
+        assert sorted(receiver.accepted[2:]) == ["production v0", "production v1"]
 
     def test_each_alias_counts_alone(
         self, versions: list[ArtifactVersion], receiver: Receiver, clock: Clock

@@ -13,6 +13,7 @@ from automations import backoff, claims, delivery, outlets
 from automations.actions.base import ACTIONS, Outcome
 from automations.models import Delivery, DeliveryState, Execution, Integration, Outlet
 from automations.services import targets
+from automations.services.rules import ActionDraft
 from runs.models import Run
 from tests import cast
 from tests.api.house import Api
@@ -193,6 +194,22 @@ class TestBusy:
         cast.deliver()
         assert states() == ["succeeded", "succeeded"]
 
+    def test_a_silence_does_not_cut_the_pause_short(
+        self, hook: Integration, run: Run, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two were in flight: one was asked to wait, the other got no answer."""
+        messages(run, 3)
+        Outlet.objects.create(integration=hook, window=2)
+        first, second = claims.take(hook.pk), claims.take(hook.pk)
+        assert first is not None
+        assert second is not None
+        delivery._settle(first, Outcome(ok=False, status=503, retry_after=200))
+        delivery._settle(second, Outcome(ok=False, error="no answer", silent=True))
+        clock.move(seconds=199)
+        assert claims.take(hook.pk) is None
+        clock.move(seconds=2)
+        assert claims.take(hook.pk) is not None
+
     def test_but_not_for_longer_than_five_minutes(
         self, hook: Integration, run: Run, httpserver: HTTPServer, clock: Clock
     ) -> None:
@@ -222,6 +239,22 @@ class TestPace:
             clock.move(seconds=0.1)
         assert [sent[0], sent[9], sent[10], sent[30]] == [1, 2, 3, 7]
 
+    def test_pauses_grow_under_a_rate_too(
+        self, hook: Integration, run: Run, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        tries: list[Any] = []
+        dead(monkeypatch, tries)
+        hook.rate = 0.5
+        targets.save_integration(hook)
+        messages(run, 12)
+        asked = []
+        for _second in range(40):
+            delivery.drain(hook.pk)
+            asked.append(len(tries))
+            clock.move(seconds=1)
+        moments = [second for second, count in enumerate(asked) if second == 0 or count > asked[second - 1]]
+        assert moments == [0, 2, 4, 8, 16, 32]
+
     def test_without_one_there_is_no_limit(self, hook: Integration, run: Run, httpserver: HTTPServer) -> None:
         answers(httpserver, 200)
         messages(run, 12)
@@ -237,8 +270,6 @@ class TestSlack:
 
     @pytest.fixture
     def chatty(self, penguins: Cast, channel: Integration) -> Run:
-        from automations.services.rules import ActionDraft
-
         draft = ActionDraft("slack", channel, {"title": "step ${step} <!channel>", "severity": "warn"})
         config = cast.threshold()
         cast.rule(penguins.project, "run_metric_threshold", config, period=0, actions=[draft])
@@ -352,6 +383,18 @@ class TestTheEnd:
         assert "held" in states()
         assert "pending" not in states()
 
+    def test_two_failures_with_days_between_them_do_not(
+        self, hook: Integration, run: Run, httpserver: HTTPServer, clock: Clock
+    ) -> None:
+        """A message a week, and the first and the second were refused."""
+        answers(httpserver, 400)
+        for _week in range(2):
+            messages(run, 1)
+            cast.deliver()
+            clock.move(hours=7 * 24)
+        assert outlet(hook).failures == 2
+        assert is_healthy(hook)
+
     def test_one_success_in_between_starts_the_count_anew(
         self, hook: Integration, run: Run, httpserver: HTTPServer, clock: Clock
     ) -> None:
@@ -456,15 +499,60 @@ def test_recovering_thousands_leaves_others_room_between_portions(
     rings: Rings,
     monkeypatch: pytest.MonkeyPatch,
     clock: Clock,
+    django_capture_on_commit_callbacks: Any,
 ) -> None:
-    monkeypatch.setattr(delivery, "_PORTION", 10)
+    monkeypatch.setattr(outlets, "PORTION", 10)
     messages(run, 35)
     Delivery.objects.update(state=DeliveryState.FAILED, next_at=None, tries=10)
     Execution.objects.update(state="failed")
     rings.clear()
-    assert delivery.requeue(Delivery.objects.filter(integration=hook)) == 35
+    with django_capture_on_commit_callbacks(execute=True):
+        assert delivery.requeue(Delivery.objects.filter(integration=hook)) == 35
     assert rings == [("drain", hook.pk)] * 4
     assert set(states()) == {"pending"}
     assert set(Execution.objects.values_list("state", flat=True)) == {"pending"}
     assert Delivery.objects.filter(next_at=clock(), tries=0).count() == 35
     assert claims.due(clock() + timedelta(seconds=1)).count() == 35
+
+
+def test_what_arrived_meanwhile_is_not_recovered(hook: Integration, run: Run) -> None:
+    """Two people recover the same; the second saw it failed, and it has arrived by now."""
+    messages(run, 2)
+    arrived, failed = Delivery.objects.order_by("pk")
+    Delivery.objects.filter(pk=arrived.pk).update(state="succeeded", next_at=None)
+    Delivery.objects.filter(pk=failed.pk).update(state="failed", next_at=None)
+    Execution.objects.filter(pk=arrived.execution_id).update(state="finished")
+    assert delivery._requeue([arrived.pk, failed.pk], {hook.pk}) == 1
+    assert states() == ["succeeded", "pending"]
+    assert Execution.objects.get(pk=arrived.execution_id).state == "finished"
+
+
+def test_a_kind_of_action_that_is_gone_holds_up_nobody(
+    hook: Integration, run: Run, httpserver: HTTPServer
+) -> None:
+    """An extension was removed while its messages waited."""
+    answers(httpserver, 200)
+    messages(run, 2)
+    gone = Delivery.objects.order_by("pk")[0]
+    Delivery.objects.filter(pk=gone.pk).update(type="chime")
+    cast.deliver()
+    assert states() == ["failed", "succeeded"]
+    assert "not installed" in gone.attempts.get().error
+
+
+def test_a_mail_that_takes_its_time_is_not_sent_twice(penguins: Cast, clock: Clock) -> None:
+    """A hundred recipients at a slow server: longer than any webhook may take."""
+    cast.rule(
+        penguins.project,
+        "run_metric_threshold",
+        cast.threshold(),
+        actions=[ActionDraft("email", None, {"to": ["ada"]})],
+    )
+    messages(cast.new_run(penguins.project), 1)
+    slow = claims.take(None)
+    assert slow is not None
+    clock.move(minutes=4)
+    delivery.drain(None)
+    assert mail.outbox == []
+    delivery._settle(slow, Outcome(ok=True))
+    assert list(Delivery.objects.values_list("state", "attempt_count")) == [("succeeded", 1)]

@@ -219,7 +219,7 @@ def test_a_pause_that_a_receiver_asked_for_is_no_stall(quiet: Plant, penguins: C
     quiet.work.remove("deliver")
     first, _second = fire(penguins, "a", "b")
     Delivery.objects.update(integration=first.integration)
-    Outlet.objects.create(integration=first.integration, open_at=clock() + timedelta(minutes=5))
+    Outlet.objects.create(integration=first.integration, paused_until=clock() + timedelta(minutes=5))
     assert red(quiet.live(300)) == []
     assert red(quiet.live(70)) == ["delivering"]
 
