@@ -15,16 +15,17 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from automations import candidates, firing
-from automations.batches import BatchView
+from automations.batches import Ahead, BatchView
 from automations.events.base import EVENTS
 from automations.firing import Decision
 from automations.models import Automation, Event
-from runs import clock
+from runs import batches, clock
 from runs.models import Lane, MetricBatch, Run, RunStatusChange
+from runs.services import lanes
 
 log = logging.getLogger("tripline.evaluation")
 
-# Changes looked at before the lane's row is read again.
+# Numbers looked at before the lane's row is read again.
 _STRETCH = 200
 
 LaneChange = RunStatusChange | MetricBatch
@@ -32,50 +33,49 @@ LaneChange = RunStatusChange | MetricBatch
 
 def evaluate_lane(run_id: int) -> None:
     """Decide everything that waits in a run's lane, in the order of its numbers."""
-    while True:
-        run = Run.objects.select_related("lane", "project__team__organization").filter(pk=run_id).first()
-        if run is None or run.lane.cursor >= run.lane.head:
-            return
-        if not _evaluate_stretch(run):
+    while lane := lanes.waiting(run_id):
+        if not _evaluate_stretch(lane):
             return  # another worker is in this lane
 
 
-def _evaluate_stretch(run: Run) -> bool:
-    cursor = run.lane.cursor
-    changes = list(_waiting(run))
+def _evaluate_stretch(lane: Lane) -> bool:
+    cursor = lane.cursor
+    changes = _waiting(lane)
     if not changes:  # numbers without a row cannot be; step over them rather than stand still
-        log.error("lane of run %s has no change after %s", run.pk, cursor)
-        return _advance(run, cursor, to=run.lane.head)
+        log.error("lane of run %s has no change after %s", lane.run_id, cursor)
+        return _advance(lane.run, cursor, to=lane.head)
     quiet = cursor  # the last change up to which no rule fired
+    ahead = Ahead(changes)
     for change in changes:
-        decisions = _decide(change)
+        decisions = _decide(change, ahead)
         if not decisions and isinstance(change, MetricBatch):
             quiet = change.seq
             continue
-        if not _settle(run, cursor, change=change, decisions=decisions):
+        if not _settle(lane.run, cursor, change=change, decisions=decisions):
             return False
         cursor = quiet = change.seq
-    return quiet == cursor or _advance(run, cursor, to=quiet)
+    return quiet == cursor or _advance(lane.run, cursor, to=quiet)
 
 
-def _waiting(run: Run) -> list[LaneChange]:
+def _waiting(lane: Lane) -> list[LaneChange]:
     """The next changes of the lane, in order."""
-    found: list[LaneChange] = []
-    for source in (RunStatusChange, MetricBatch):
-        rows = source.objects.filter(run=run, seq__gt=run.lane.cursor, seq__lte=run.lane.head)
-        found += rows.order_by("seq")[:_STRETCH]
-    found = sorted(found, key=lambda change: change.seq)[:_STRETCH]
+    upto = min(lane.head, lane.cursor + _STRETCH)
+    found: list[LaneChange] = [*batches.between(lane.run_id, lane.cursor, upto)]
+    if len(found) < upto - lane.cursor:  # every number is one change
+        changes = RunStatusChange.objects.filter(run=lane.run_id, seq__gt=lane.cursor, seq__lte=upto)
+        found = sorted([*found, *changes], key=lambda change: change.seq)
     for change in found:
-        change.run = run
+        change.run = lane.run
     return found
 
 
-def _decide(change: LaneChange) -> list[Decision]:
+def _decide(change: LaneChange, ahead: Ahead) -> list[Decision]:
     """The decisions of all rules that fire on this change."""
     if isinstance(change, RunStatusChange):
         return _asked(candidates.for_status_change(change), change)
     rules = candidates.for_batch(change)
-    return _asked(rules, BatchView(change, [rule.routing_key for rule in rules])) if rules else []
+    watched = [rule.routing_key for rule in rules]
+    return _asked(rules, BatchView(change, watched, ahead)) if rules else []
 
 
 def _asked(rules: Iterable[Automation], change: Any) -> list[Decision]:
@@ -92,7 +92,7 @@ def _asked(rules: Iterable[Automation], change: Any) -> list[Decision]:
 
 @transaction.atomic
 def _advance(run: Run, cursor: int, *, to: int) -> bool:
-    return Lane.objects.filter(pk=run.pk, cursor=cursor).update(cursor=to) == 1
+    return lanes.advance(run.pk, cursor, to=to)
 
 
 def _settle(run: Run, cursor: int, *, change: LaneChange, decisions: list[Decision]) -> bool:
