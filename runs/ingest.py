@@ -6,6 +6,7 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -17,14 +18,13 @@ from runs.names import NAME_LENGTH, validate_metric_name
 INT64_MAX = 2**63 - 1
 # Different metrics in one call; a statement that names them all must stay within SQLite's bounds.
 MAX_METRICS = 10_000
-# Points that are turned into columns at once.
-_PORTION = 1000
 
 Step = Annotated[int, msgspec.Meta(ge=-(2**63), le=INT64_MAX)]
 Value = float | Literal["NaN", "Infinity", "-Infinity"] | dict[str, Any] | None
 
 
-class Point(msgspec.Struct, forbid_unknown_fields=True):
+# Nothing refers back to a point: the garbage collector need not look at each of a hundred thousand.
+class Point(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     values: dict[str, Value]
     step: Step | None = None
     timestamp: float | None = None
@@ -115,13 +115,10 @@ def _steps(points: list[Point], last_step: int) -> array[int]:
 
 
 def _transposed(points: list[Point], width: int) -> list[array[float]]:
-    """The values by metric, portion by portion: all points at once would need them all a second time."""
-    found = [array("d") for _metric in range(width)]
-    for start in range(0, len(points), _PORTION):
-        portion = [point.values.values() for point in points[start : start + _PORTION]]
-        for column, values in zip(found, zip(*portion, strict=True), strict=True):
-            column.extend(cast("tuple[float, ...]", values))
-    return found
+    """The values by metric. Raises `TypeError` where one is no number."""
+    values = chain.from_iterable(point.values.values() for point in points)
+    flat = array("d", cast("Iterable[float]", values))
+    return [flat[number::width] for number in range(width)]
 
 
 def _of_any_points(points: list[Point], *, last_step: int, accepted: float) -> dict[str, Column]:

@@ -230,7 +230,7 @@ def outcome(found: Any) -> Outcome:
 )
 def test_points_that_are_alike_give_what_they_would_give_one_by_one(points: Any, last_step: int) -> None:
     call = ingest.parse(json.dumps({"points": points}).encode())
-        expected = outcome(lambda: ingest._of_any_points(call.points, last_step=last_step, accepted=5.0))
+    expected = outcome(lambda: ingest._of_any_points(call.points, last_step=last_step, accepted=5.0))
     assert outcome(lambda: ingest.columns(call, last_step=last_step, now=5.0)) == expected
     short = ingest._of_equal_points(call.points, last_step=last_step, accepted=5.0)
     assert short is None or outcome(lambda: short) == expected
@@ -248,7 +248,7 @@ def test_the_short_way_is_taken_by_what_a_loop_logs_and_by_nothing_odd() -> None
     assert not is_short([{"values": {"val": {"loss": 1}}}])
 
 
-def test_a_call_longer_than_a_portion_keeps_every_value() -> None:
+def test_a_long_call_keeps_every_value() -> None:
     points = [{"step": number, "values": {"loss": number, "acc": -number}} for number in range(2501)]
     found = columns(points)
     assert found["loss"] == (list(range(2501)), [float(number) for number in range(2501)])
