@@ -8,7 +8,9 @@ any number of workers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -28,41 +30,76 @@ log = logging.getLogger("tripline.evaluation")
 # Numbers looked at before the lane's row is read again.
 _STRETCH = 200
 
+# Changes this close together say that more will come; how often one waits for it before the cursor moves.
+_CLOSE = timedelta(milliseconds=50)
+_PAUSES = 10
+
 LaneChange = RunStatusChange | MetricBatch
 
 
-def evaluate_lane(run_id: int) -> None:
-    """Decide everything that waits in a run's lane, in the order of its numbers."""
+def evaluate_lane(run_id: int, *, patience: float = 0.0) -> None:
+    """Decide everything that waits in a run's lane, in the order of its numbers.
+
+    With `patience`, a lane that goes on being filled is given so many seconds for more, a few times over:
+    to decide many changes together costs little more than one. What fires is recorded at once.
+    """
     while lane := lanes.waiting(run_id):
-        if not _evaluate_stretch(lane):
+        if not _evaluate_stretch(lane, patience):
             return  # another worker is in this lane
 
 
-def _evaluate_stretch(lane: Lane) -> bool:
-    cursor = lane.cursor
-    changes = _waiting(lane)
-    if not changes:  # numbers without a row cannot be; step over them rather than stand still
-        log.error("lane of run %s has no change after %s", lane.run_id, cursor)
-        return _advance(lane.run, cursor, to=lane.head)
-    quiet = cursor  # the last change up to which no rule fired
-    ahead = Ahead(changes)
-    for change in changes:
-        decisions = _decide(change, ahead)
-        if not decisions and isinstance(change, MetricBatch):
-            quiet = change.seq
-            continue
-        if not _settle(lane.run, cursor, change=change, decisions=decisions):
-            return False
-        cursor = quiet = change.seq
+def _evaluate_stretch(lane: Lane, patience: float) -> bool:
+    cursor = quiet = lane.cursor  # `quiet`: the last change up to which no rule fired
+    for changes in _portions(lane, patience):
+        ahead = Ahead(changes)
+        for change in changes:
+            decisions = _decide(change, ahead)
+            if not decisions and isinstance(change, MetricBatch):
+                quiet = change.seq
+                continue
+            if not _settle(change.run, cursor, change=change, decisions=decisions):
+                return False
+            cursor = quiet = change.seq
     return quiet == cursor or _advance(lane.run, cursor, to=quiet)
 
 
-def _waiting(lane: Lane) -> list[LaneChange]:
+def _portions(lane: Lane, patience: float) -> Iterator[list[LaneChange]]:
+    """What waits in a lane, and while it is left waiting for the last of it, what came meanwhile.
+
+    A lane that still waits is not rung for, and nothing is written for it.
+    """
+    changes = _waiting(lane, after=lane.cursor)
+    if not changes:  # numbers without a row cannot be; step over them rather than stand still
+        log.error("lane of run %s has no change after %s", lane.run_id, lane.cursor)
+        _advance(lane.run, lane.cursor, to=lane.head)
+    yield changes
+    before: list[LaneChange] = (
+        [*batches.between(lane.run_id, lane.cursor - 1, lane.cursor)] if patience else []
+    )
+    for _pause in range(_PAUSES if patience else 0):
+        if not _goes_on([*before, *changes]) or lanes.others_wait(lane.run_id):
+            return
+        time.sleep(patience)
+        before = changes
+        newer = lanes.waiting(lane.run_id)
+        found = _waiting(newer, after=changes[-1].seq) if newer else []
+        if not found:
+            return
+        changes = found
+        yield changes
+
+
+def _goes_on(changes: Sequence[LaneChange]) -> bool:
+    """Whether the lane is being filled: its last two changes came close together."""
+    return len(changes) > 1 and changes[-1].received_at - changes[-2].received_at < _CLOSE
+
+
+def _waiting(lane: Lane, *, after: int) -> list[LaneChange]:
     """The next changes of the lane, in order."""
-    upto = min(lane.head, lane.cursor + _STRETCH)
-    found: list[LaneChange] = [*batches.between(lane.run_id, lane.cursor, upto)]
-    if len(found) < upto - lane.cursor:  # every number is one change
-        changes = RunStatusChange.objects.filter(run=lane.run_id, seq__gt=lane.cursor, seq__lte=upto)
+    upto = min(lane.head, after + _STRETCH)
+    found: list[LaneChange] = [*batches.between(lane.run_id, after, upto)]
+    if len(found) < upto - after:  # every number is one change
+        changes = RunStatusChange.objects.filter(run=lane.run_id, seq__gt=after, seq__lte=upto)
         found = sorted([*found, *changes], key=lambda change: change.seq)
     for change in found:
         change.run = lane.run

@@ -54,6 +54,11 @@ def waiting(run_id: int) -> Lane | None:
     return lane
 
 
+def others_wait(run_id: int) -> bool:
+    """Whether something waits in a lane other than this run's."""
+    return bool(statements.rows(_OTHERS_WAIT, [run_id]))
+
+
 def _locked(run_id: int) -> Lane:
     ((cursor, head, received_at, ring_at),) = statements.rows(statements.locking(_LANE), [run_id])
     moments = (statements.moment(received_at), statements.moment(ring_at))
@@ -96,6 +101,7 @@ def advance(run_id: int, cursor: int, *, to: int) -> bool:
 
 _LANE = "SELECT cursor, head, received_at, ring_at FROM runs_lane WHERE run_id = %s"
 _TAKE = "UPDATE runs_lane SET head = %s, received_at = %s, ring_at = %s WHERE run_id = %s"
+_OTHERS_WAIT = "SELECT 1 FROM runs_lane WHERE cursor < head AND run_id <> %s LIMIT 1"
 _ADVANCE = "UPDATE runs_lane SET cursor = %s WHERE run_id = %s AND cursor = %s"
 
 # Whose fields are read, in the order of the statement.

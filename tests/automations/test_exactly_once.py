@@ -90,7 +90,7 @@ class TestManyWorkers:
             log(run, "loss", [0.9])
         lane = lanes.waiting(run.pk)
         assert lane is not None
-        waiting = evaluation._waiting(lane)
+        waiting = evaluation._waiting(lane, after=lane.cursor)
         ahead = Ahead(waiting)
         decisions = [decision for change in waiting for decision in evaluation._decide(change, ahead)]
         assert len(decisions) == 40
