@@ -3,33 +3,81 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
 from automations.windows import Track
 from runs import metrics
 from runs.metrics import Series
-from runs.models import MetricBatch, Run, Source
+from runs.models import MetricBatch, Run, RunStatusChange, Source
 from runs.writers import await_writers
 
 # Leads are read in powers of two from here on, so that rules with other windows share them.
 _LEAD = 64
+# Values of a stretch that are read at once, unless a batch alone has more.
+_AHEAD = 100_000
 
 # The latest finite value of each run that is compared with, by run, newest first (section 4.3).
 Baseline = Mapping[int, float]
 
 
+class Ahead:
+    """Consecutive changes of one lane: the values of several batches are read at once, and what came before
+    a batch is often known from the one before it."""
+
+    def __init__(self, changes: Sequence[MetricBatch | RunStatusChange]) -> None:
+        """`changes`: in order, none left out between the first and the last."""
+        self._batches = [change for change in changes if isinstance(change, MetricBatch)]
+        self._read: dict[tuple[str, frozenset[str]], dict[int, dict[str, Series]]] = {}
+        self._left: dict[tuple[str, str], tuple[int, Track]] = {}
+
+    def series(self, batch: MetricBatch, watched: frozenset[str]) -> Mapping[str, Series]:
+        """The batch's values of these metrics."""
+        place = (batch.source, watched)
+        if batch.seq not in self._read.get(place, ()):
+            numbers = self._next(batch)
+            read = metrics.in_batches(batch.run_id, batch.source, watched, numbers[0], numbers[-1])
+            self._read[place] = {number: read.get(number, {}) for number in numbers}
+        return self._read[place][batch.seq]
+
+    def _next(self, batch: MetricBatch) -> list[int]:
+        """The numbers of the batches to read with this one: itself, and some more of its source."""
+        found, count = [batch.seq], batch.count
+        for other in self._batches:
+            if other.seq > batch.seq and other.source == batch.source:
+                count += other.count
+                if count > _AHEAD:
+                    break
+                found.append(other.seq)
+        return found
+
+    def leave(self, batch: MetricBatch, name: str, track: Track) -> None:
+        """Remember a metric's values up to this batch."""
+        self._left[batch.source, name] = (batch.seq, track)
+
+    def before(self, batch: MetricBatch, name: str, *, count: int) -> list[float] | None:
+        """The last `count` finite values before the batch (or all), if they were left behind."""
+        seq, track = self._left.get((batch.source, name), (0, None))
+        if track is None or (len(track.values) < count and track.ordinal > 0):
+            return None
+        between = [other for other in self._batches if seq < other.seq < batch.seq]
+        if any(other.source == batch.source and name in other.names for other in between):
+            return None
+        return list(track.values[-count:]) if count else []
+
+
 class BatchView:
     """A batch, its metrics, and what came before it, as of its acceptance."""
 
-    def __init__(self, batch: MetricBatch, watched: Collection[str]) -> None:
+    def __init__(self, batch: MetricBatch, watched: Collection[str], ahead: Ahead | None = None) -> None:
         """`watched`: the metrics that rules are routed by."""
         self.batch = batch
-        self._watched = set(watched)
+        self._ahead = ahead or Ahead([batch])
+        self._watched = frozenset(watched)
         self._tracks: dict[str, Track] = {}
         self._leads: dict[str, int] = {}
-        self._positions: dict[str, list[int]] = {}
+        self._positions: dict[str, Sequence[int]] = {}
         self._baselines: dict[tuple[str, int, datetime], Baseline] = {}
         self._history: dict[str, bool] = {}
 
@@ -48,19 +96,21 @@ class BatchView:
     @cached_property
     def series(self) -> Mapping[str, Series]:
         """The batch's values of every watched metric."""
-        batch = self.batch
-        return metrics.in_batch(batch.run_id, batch.source, self._watched, seq=batch.seq)
+        return self._ahead.series(self.batch, self._watched)
 
     @cached_property
     def has_nonfinite(self) -> bool:
         """Whether any metric of the batch, watched or not, is NaN or infinite somewhere."""
         return metrics.has_nonfinite(self.batch.run_id, seq=self.batch.seq)
 
-    def positions(self, name: str) -> list[int]:
+    def positions(self, name: str) -> Sequence[int]:
         """Which of the batch's values of a metric are finite."""
         if name not in self._positions:
             values = self.series[name].values
-            self._positions[name] = [i for i, value in enumerate(values) if math.isfinite(value)]
+            if math.isfinite(sum(values)):
+                self._positions[name] = range(len(values))
+            else:
+                self._positions[name] = [i for i, value in enumerate(values) if math.isfinite(value)]
         return self._positions[name]
 
     def track(self, name: str, *, lead: int) -> Track:
@@ -69,13 +119,18 @@ class BatchView:
         wanted = min(lead, series.finite_before)
         if name not in self._tracks or self._leads[name] < wanted:
             count = 0 if wanted == 0 else max(_LEAD, 1 << (wanted - 1).bit_length())
-            batch = self.batch
-            before = metrics.tail(batch.run_id, batch.source, name, count=count, before=batch.seq)
-            values = [*before, *filter(math.isfinite, series.values)]
-            ordinal = series.finite_before - len(before)
-            self._tracks[name] = Track(values, new=len(before), ordinal=ordinal)
-            self._leads[name] = len(before)
+            self._tracks[name] = track = self._track(name, series, min(count, series.finite_before))
+            self._leads[name] = track.new
+            self._ahead.leave(self.batch, name, track)
         return self._tracks[name]
+
+    def _track(self, name: str, series: Series, lead: int) -> Track:
+        batch = self.batch
+        before = self._ahead.before(batch, name, count=lead)
+        if before is None:
+            before = metrics.tail(batch.run_id, batch.source, name, count=lead, before=batch.seq)
+        values = [*before, *_finite(series.values)]
+        return Track(values, new=len(before), ordinal=series.finite_before - len(before))
 
     def baselines(self, name: str, track: Track, *, window: int, hold: int) -> Sequence[tuple[int, Baseline]]:
         """What the values are compared with, each as of its own acceptance: (end, baseline from there on).
@@ -118,3 +173,8 @@ class BatchView:
             known = metrics.logged_before(batch.run_id, Source.HISTORY, name, seq=batch.seq)
             self._history[name] = known
         return self._history[name]
+
+
+def _finite(values: Sequence[float]) -> Iterable[float]:
+    # A sum is finite only where all its numbers are.
+    return values if math.isfinite(sum(values)) else filter(math.isfinite, values)

@@ -48,11 +48,13 @@ def _for_run(
 ) -> list[Automation]:
     keys = [event_type.key for event_type in types_of(source)]
     pairs = [(key, routing_key) for routing_key in {*routing_keys, ""} for key in keys]
+    scopes = [_rules(scope_key, epoch).rules for scope_key, epoch in _run_scopes(change.run.project)]
     found = [
         automation
-        for scope_key, epoch in _run_scopes(change.run.project)
+        for rules in scopes
+        if rules  # most scopes have none
         for pair in pairs
-        for automation in _rules(scope_key, epoch).rules.get(pair, ())
+        for automation in rules.get(pair, ())
         if automation.armed_at <= change.received_at
     ]
     return sorted(found, key=lambda automation: automation.pk)

@@ -8,74 +8,111 @@ any number of workers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
 from automations import candidates, firing
-from automations.batches import BatchView
+from automations.batches import Ahead, BatchView
 from automations.events.base import EVENTS
 from automations.firing import Decision
 from automations.models import Automation, Event
-from runs import clock
+from runs import batches, clock
 from runs.models import Lane, MetricBatch, Run, RunStatusChange
+from runs.services import lanes
 
 log = logging.getLogger("tripline.evaluation")
 
-# Changes looked at before the lane's row is read again.
+# Numbers looked at before the lane's row is read again.
 _STRETCH = 200
+
+# Changes this close together say that more will come; how often one waits for it before the cursor moves.
+_CLOSE = timedelta(milliseconds=50)
+_PAUSES = 10
 
 LaneChange = RunStatusChange | MetricBatch
 
 
-def evaluate_lane(run_id: int) -> None:
-    """Decide everything that waits in a run's lane, in the order of its numbers."""
-    while True:
-        run = Run.objects.select_related("lane", "project__team__organization").filter(pk=run_id).first()
-        if run is None or run.lane.cursor >= run.lane.head:
-            return
-        if not _evaluate_stretch(run):
+def evaluate_lane(run_id: int, *, patience: float = 0.0) -> None:
+    """Decide everything that waits in a run's lane, in the order of its numbers.
+
+    With `patience`, a lane that goes on being filled is given so many seconds for more, a few times over:
+    to decide many changes together costs little more than one. What fires is recorded at once.
+    """
+    while lane := lanes.waiting(run_id):
+        if not _evaluate_stretch(lane, patience):
             return  # another worker is in this lane
 
 
-def _evaluate_stretch(run: Run) -> bool:
-    cursor = run.lane.cursor
-    changes = list(_waiting(run))
+def _evaluate_stretch(lane: Lane, patience: float) -> bool:
+    cursor = quiet = lane.cursor  # `quiet`: the last change up to which no rule fired
+    for changes in _portions(lane, patience):
+        ahead = Ahead(changes)
+        for change in changes:
+            decisions = _decide(change, ahead)
+            if not decisions and isinstance(change, MetricBatch):
+                quiet = change.seq
+                continue
+            if not _settle(change.run, cursor, change=change, decisions=decisions):
+                return False
+            cursor = quiet = change.seq
+    return quiet == cursor or _advance(lane.run, cursor, to=quiet)
+
+
+def _portions(lane: Lane, patience: float) -> Iterator[list[LaneChange]]:
+    """What waits in a lane, and while it is left waiting for the last of it, what came meanwhile.
+
+    A lane that still waits is not rung for, and nothing is written for it.
+    """
+    changes = _waiting(lane, after=lane.cursor)
     if not changes:  # numbers without a row cannot be; step over them rather than stand still
-        log.error("lane of run %s has no change after %s", run.pk, cursor)
-        return _advance(run, cursor, to=run.lane.head)
-    quiet = cursor  # the last change up to which no rule fired
-    for change in changes:
-        decisions = _decide(change)
-        if not decisions and isinstance(change, MetricBatch):
-            quiet = change.seq
-            continue
-        if not _settle(run, cursor, change=change, decisions=decisions):
-            return False
-        cursor = quiet = change.seq
-    return quiet == cursor or _advance(run, cursor, to=quiet)
+        log.error("lane of run %s has no change after %s", lane.run_id, lane.cursor)
+        _advance(lane.run, lane.cursor, to=lane.head)
+    yield changes
+    before: list[LaneChange] = (
+        [*batches.between(lane.run_id, lane.cursor - 1, lane.cursor)] if patience else []
+    )
+    for _pause in range(_PAUSES if patience else 0):
+        if not _goes_on([*before, *changes]) or lanes.others_wait(lane.run_id):
+            return
+        time.sleep(patience)
+        before = changes
+        newer = lanes.waiting(lane.run_id)
+        found = _waiting(newer, after=changes[-1].seq) if newer else []
+        if not found:
+            return
+        changes = found
+        yield changes
 
 
-def _waiting(run: Run) -> list[LaneChange]:
+def _goes_on(changes: Sequence[LaneChange]) -> bool:
+    """Whether the lane is being filled: its last two changes came close together."""
+    return len(changes) > 1 and changes[-1].received_at - changes[-2].received_at < _CLOSE
+
+
+def _waiting(lane: Lane, *, after: int) -> list[LaneChange]:
     """The next changes of the lane, in order."""
-    found: list[LaneChange] = []
-    for source in (RunStatusChange, MetricBatch):
-        rows = source.objects.filter(run=run, seq__gt=run.lane.cursor, seq__lte=run.lane.head)
-        found += rows.order_by("seq")[:_STRETCH]
-    found = sorted(found, key=lambda change: change.seq)[:_STRETCH]
+    upto = min(lane.head, after + _STRETCH)
+    found: list[LaneChange] = [*batches.between(lane.run_id, after, upto)]
+    if len(found) < upto - after:  # every number is one change
+        changes = RunStatusChange.objects.filter(run=lane.run_id, seq__gt=after, seq__lte=upto)
+        found = sorted([*found, *changes], key=lambda change: change.seq)
     for change in found:
-        change.run = run
+        change.run = lane.run
     return found
 
 
-def _decide(change: LaneChange) -> list[Decision]:
+def _decide(change: LaneChange, ahead: Ahead) -> list[Decision]:
     """The decisions of all rules that fire on this change."""
     if isinstance(change, RunStatusChange):
         return _asked(candidates.for_status_change(change), change)
     rules = candidates.for_batch(change)
-    return _asked(rules, BatchView(change, [rule.routing_key for rule in rules])) if rules else []
+    watched = [rule.routing_key for rule in rules]
+    return _asked(rules, BatchView(change, watched, ahead)) if rules else []
 
 
 def _asked(rules: Iterable[Automation], change: Any) -> list[Decision]:
@@ -92,7 +129,7 @@ def _asked(rules: Iterable[Automation], change: Any) -> list[Decision]:
 
 @transaction.atomic
 def _advance(run: Run, cursor: int, *, to: int) -> bool:
-    return Lane.objects.filter(pk=run.pk, cursor=cursor).update(cursor=to) == 1
+    return lanes.advance(run.pk, cursor, to=to)
 
 
 def _settle(run: Run, cursor: int, *, change: LaneChange, decisions: list[Decision]) -> bool:

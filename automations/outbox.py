@@ -18,7 +18,8 @@ from automations import candidates, doorbell
 from automations.models import Event, Feed
 from registry.models import ArtifactChange, ChangeKind, Collection, Membership
 from runs import cause
-from runs.models import Lane, MetricBatch, Organization, Project, Run, RunStatusChange
+from runs.models import MetricBatch, Organization, Project, Run, RunStatusChange
+from runs.services import lanes
 
 # How long an event may wait before the sweep rings for it.
 RING_AFTER = timedelta(seconds=5)
@@ -39,11 +40,10 @@ def observe_status_change(change: RunStatusChange) -> None:
 def observe_metric_batch(batch: MetricBatch) -> None:
     """Values were logged: their lane waits, or moves on at once when no rule cares for them."""
     cared_for = candidates.for_batch(batch)
-    if not cared_for:
-        moved = Lane.objects.filter(pk=batch.run_id, cursor=batch.seq - 1).update(cursor=batch.seq)
-        if moved:
-            return
-    transaction.on_commit(lambda: doorbell.ring_lane(batch.run_id), robust=True)
+    if not cared_for and lanes.advance(batch.run_id, batch.seq - 1, to=batch.seq):
+        return
+    if lanes.must_ring(batch.run.lane):
+        transaction.on_commit(lambda: doorbell.ring_lane(batch.run_id), robust=True)
 
 
 def observe_artifact_change(change: ArtifactChange) -> None:

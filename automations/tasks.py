@@ -7,10 +7,13 @@ from celery import shared_task
 from automations import delivery, evaluation, retention, sweep as sweeping
 from automations.services import canary as canaries
 
+# Seconds that a lane which is being filled is given for more, each time.
+PATIENCE = 0.02
+
 
 @shared_task(ignore_result=True)
 def evaluate_lane(run_id: int) -> None:
-    evaluation.evaluate_lane(run_id)
+    evaluation.evaluate_lane(run_id, patience=PATIENCE)
 
 
 @shared_task(ignore_result=True)

@@ -72,10 +72,6 @@ class Signal:
             low, high = low - slack * abs(low), high + slack * abs(high)
         return cls(numbers, slack, low, high)
 
-    def may_cross(self, borders: Iterable[float]) -> bool:
-        """Whether some number may lie on a border, or the numbers on both of its sides."""
-        return any(self.low <= border <= self.high for border in borders)
-
     def is_sure(self, end: int, borders: Iterable[float]) -> bool:
         """Whether the number says for certain on which side of the borders the exact one lies."""
         if not self.slack:
@@ -140,6 +136,13 @@ class Track:
             return [_mean(total, scale, width) for total in totals]
 
     @cached_property
+    def extremes(self) -> tuple[float, float]:
+        """Between which every value lies, and every aggregate of a window, however it is rounded."""
+        low, high = min(self.values), max(self.values)
+        slack = 8 * ROUNDOFF * max(-low, high) + 8 * math.ulp(0.0)
+        return low - slack, high + slack
+
+    @cached_property
     def _shift(self) -> int:
         """The power of two by which every value becomes a whole number: a double has 53 digits."""
         smallest = min((abs(value) for value in self.values if value), default=1.0)
@@ -166,6 +169,10 @@ class Track:
     def _squares(self) -> list[int]:
         return list(accumulate((whole * whole for whole in self._wholes), initial=0))
 
+    def farthest(self, window: int) -> float:
+        """What no z against the `window` values right before a value exceeds, found in plain doubles."""
+        return self.remember(("farthest", window), lambda: _farthest(self.values, window))
+
     def scores(self, window: int) -> Signal:
         """z of each value against the `window` values right before it, estimated."""
         return self.remember(("scores", window), lambda: self._scores(window))
@@ -179,6 +186,37 @@ class Track:
             mean = _mean(total, scale, window)
             numbers.append(_estimated_score(self.values[end], mean, spread, window * scale))
         return Signal.of(numbers, start=len(numbers[:window]), slack=SLACK)
+
+
+def _farthest(values: Sequence[float], window: int) -> float:
+    """By running sums of the differences from the first value, and of their squares.
+
+    Their errors are at most `count` roundoffs of all that was added up; with what follows from that for the
+    sums of a window, four times over, each z is estimated from above. Infinity where that says nothing.
+    """
+    count = len(values)
+    if count <= window:
+        return 0.0
+    off = [value - values[0] for value in values]
+    sums = list(accumulate(off, initial=0.0))
+    squares = list(accumulate(map(operator.mul, off, off), initial=0.0))
+    total, error = squares[-1], 4 * count * ROUNDOFF
+    if not 1e-280 < total < 1e280:
+        return math.inf
+    # R37 rounds the mean before it is subtracted.
+    of_sum = error * math.sqrt(count * total) + 4 * ROUNDOFF * window * max(map(abs, values))
+    of_spread = 4 * error * total * math.sqrt(count * window)
+    farthest = 0.0
+    windows = zip(off[window:], sums, sums[window:], squares, squares[window:], strict=False)
+    for value, start, end, low, high in windows:
+        added = end - start
+        spread = window * (high - low) - added * added - of_spread
+        if spread <= 0:
+            return math.inf
+        score = (abs(value * window - added) + of_sum) / math.sqrt(spread)
+        if score > farthest:
+            farthest = score
+    return farthest * (1 + SLACK)
 
 
 def _estimated_score(value: float, mean: float, spread: int, unit: int) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import ipaddress
 import logging
 import os
@@ -251,6 +252,9 @@ def _waitress_options() -> dict[str, Any]:
         # Reads on while it answers, and so notices when who waits for an event has gone away.
         "channel_request_lookahead": 1,
         "connection_limit": 500,
+        # A call with ten thousand values is read in a few pieces, and not spooled to the disk.
+        "recv_bytes": 1 << 17,
+        "inbuf_overflow": 1 << 20,
         # Artifact files come through here; other bodies are bounded by config.middleware.
         "max_request_body_size": 1 << 40,
     }
@@ -365,6 +369,8 @@ class Server:
 
         if settings.TRIPLINE_EMBEDDED:
             take_over()
+        # What was loaded stays: looking through all of it again and again would hold up every thread.
+        gc.freeze()
         for part in self._parts:
             part.start()
         self._beat.start()

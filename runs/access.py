@@ -13,6 +13,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
+from runs import statements
 from runs.models import Organization, Project, Role, Run, Team, User
 
 Person: TypeAlias = User | AnonymousUser
@@ -47,10 +48,36 @@ def has_role(user: Person, team: Team, at_least: Role) -> bool:
 def require_role(user: Person, team: Team, at_least: Role) -> None:
     """Raise `PermissionDenied`, saying which role is needed, unless `user` has it in `team`."""
     if not has_role(user, team, at_least):
-        raise PermissionDenied(
-            _("This needs the role “%(role)s” in team %(team)s.")
-            % {"role": at_least.label, "team": team.name}
-        )
+        raise _lacking(at_least, team.name)
+
+
+def _lacking(role: Role, team: str) -> PermissionDenied:
+    return PermissionDenied(
+        _("This needs the role “%(role)s” in team %(team)s.") % {"role": role.label, "team": team}
+    )
+
+
+def run_to_log(user: Person, pk: int) -> Run | None:
+    """A run for `user` to log to, or None if there is none that they see: `runs` and `require_role` at once.
+
+    Raises `PermissionDenied` if they may only look. Asked for every call with metrics, and so by one
+    statement of our own; of the run no more is read than that it is there.
+    """
+    found = statements.rows(_RUN_AND_ROLE, [user.pk, pk])
+    if not found or not (user.is_superuser or found[0][1]):
+        return None
+    ((team, role),) = found
+    if not user.is_superuser and role not in Role.MEMBER.and_above:
+        raise _lacking(Role.MEMBER, team)
+    return statements.partly(Run, ("id",), (pk,))
+
+
+_RUN_AND_ROLE = (
+    "SELECT t.name, m.role FROM runs_run r"
+    " JOIN runs_project p ON p.id = r.project_id JOIN runs_team t ON t.id = p.team_id"
+    " LEFT JOIN runs_member m ON m.team_id = t.id AND m.user_id = %s"
+    " WHERE r.id = %s AND r.deleted_at IS NULL"
+)
 
 
 def require_some_team(user: Person, organization: Organization) -> None:

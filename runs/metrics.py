@@ -6,19 +6,24 @@ import math
 import sys
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice, repeat
+from typing import Any, TypeAlias, TypeVar, cast
 
 from django.db.models import F, Max, Q, QuerySet
 
+from runs import statements
 from runs.ingest import Column
 from runs.models import MetricChunk, MetricSummary, Run
 from runs.models.metrics import spelled
 
 # At most so many chunks are read at once when a window is filled.
 _TAIL_PAGE = 64
+
+T = TypeVar("T")
+Packed: TypeAlias = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,88 +48,127 @@ def _pack(numbers: array[int] | array[float]) -> bytes:
     return numbers.tobytes()
 
 
-def _ints(packed: bytes | memoryview) -> array[int]:
+def _ints(packed: Packed) -> array[int]:
     numbers = array("q", bytes(packed))
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
 
 
-def _floats(packed: bytes | memoryview) -> array[float]:
+def _floats(packed: Packed) -> array[float]:
     numbers = array("d", bytes(packed))
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
 
 
+_CHUNK = (
+    "run_id",
+    "source",
+    "name",
+    "seq",
+    "received_at",
+    "first_index",
+    "finite_before",
+    "count",
+    "nonfinite",
+    "min_step",
+    "max_step",
+    "steps",
+    "timestamps",
+    "values",
+)
+_SERIES = ("run_id", "source", "name")
+_STATE = (
+    "count",
+    "finite_count",
+    "last_finite",
+    "minimum",
+    "maximum",
+    "last_step",
+    "last_nonfinite",
+    "received_at",
+)
+_INSERT_CHUNK = statements.insertion(MetricChunk, _CHUNK)
+_WRITE_SUMMARY = statements.insertion(MetricSummary, (*_SERIES, *_STATE), once=_SERIES, replaced=_STATE)
+
+
 def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, received_at: datetime) -> None:
     """Store one batch, a chunk per metric, and bring the summaries up to date.
 
-    Called in the transaction that holds the run's lane lock.
+    Called in the transaction that holds the run's lane lock. Three statements, however many there are.
     """
-    known = MetricSummary.objects.filter(run=run, source=source, name__in=columns)
-    summaries = {summary.name: summary for summary in known}
-    chunks = []
+    known, accepted = _standings(run.pk, source, columns), statements.stored(received_at)
+    steps, timestamps = _once(_packed_steps), _once(_pack)
+    chunks, summaries = [], []
     for name, column in columns.items():
-        summary = summaries.setdefault(
-            name, MetricSummary(run=run, source=source, name=name, count=0, finite_count=0)
-        )
-        chunks.append(_chunk(summary, column, seq=seq, received_at=received_at))
-        summary.received_at = received_at
-        _extend(summary, column)
-    MetricChunk.objects.bulk_create(chunks)
-    MetricSummary.objects.bulk_create(
-        summaries.values(),
-        update_conflicts=True,
-        unique_fields=["run", "source", "name"],
-        update_fields=_SUMMARY_STATE,
-    )
+        place, before = (run.pk, source, name), known.get(name, _Standing())
+        after = before.after(column.values)
+        low, high, packed = steps(column.steps)
+        nonfinite = len(column.values) - (after.finite_count - before.finite_count)
+        bounds = (before.count, before.finite_count, len(column.values), nonfinite, low, high)
+        arrays = (packed, timestamps(column.timestamps), _pack(column.values))
+        chunks.append((*place, seq, accepted, *bounds, *arrays))
+        last = "" if math.isfinite(column.values[-1]) else spelled(column.values[-1])
+        summaries.append((*place, *after.row(), column.steps[-1], last, accepted))
+    statements.run_each(_INSERT_CHUNK, chunks)
+    statements.run_each(_WRITE_SUMMARY, summaries)
 
 
-_SUMMARY_STATE = [
-    "count",
-    "finite_count",
-    "last_step",
-    "last_finite",
-    "last_nonfinite",
-    "minimum",
-    "maximum",
-    "received_at",
-]
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What a series amounts to so far."""
 
+    count: int = 0
+    finite_count: int = 0
+    last_finite: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
-def _chunk(summary: MetricSummary, column: Column, *, seq: int, received_at: datetime) -> MetricChunk:
-    """The next chunk of a series that stands as its summary says."""
-    return MetricChunk(
-        run_id=summary.run_id,
-        source=summary.source,
-        name=summary.name,
-        seq=seq,
-        first_index=summary.count,
-        finite_before=summary.finite_count,
-        count=len(column.values),
-        nonfinite=sum(not math.isfinite(value) for value in column.values),
-        min_step=min(column.steps),
-        max_step=max(column.steps),
-        received_at=received_at,
-        steps=_pack(column.steps),
-        timestamps=_pack(column.timestamps),
-        values=_pack(column.values),
-    )
+    def row(self) -> tuple[int, int, float | None, float | None, float | None]:
+        return self.count, self.finite_count, self.last_finite, self.minimum, self.maximum
 
-
-def _extend(summary: MetricSummary, column: Column) -> None:
-    last = column.values[-1]
-    finite = [value for value in column.values if math.isfinite(value)]
-    summary.count += len(column.values)
-    summary.finite_count += len(finite)
-    summary.last_step = column.steps[-1]
-    summary.last_nonfinite = "" if math.isfinite(last) else str(spelled(last))
-    if finite:
+    def after(self, added: array[float]) -> _Standing:
+        """The same with these values."""
+        values = added.tolist()
+        # A sum is finite only where all its numbers are.
+        finite = values if math.isfinite(sum(values)) else list(filter(math.isfinite, values))
+        count, finite_count = self.count + len(values), self.finite_count + len(finite)
+        if not finite:
+            return replace(self, count=count)
         low, high = min(finite), max(finite)
-        summary.last_finite = finite[-1]
-        summary.minimum = low if summary.minimum is None else min(low, summary.minimum)
-        summary.maximum = high if summary.maximum is None else max(high, summary.maximum)
+        low = low if self.minimum is None else min(low, self.minimum)
+        high = high if self.maximum is None else max(high, self.maximum)
+        return _Standing(count, finite_count, finite[-1], low, high)
+
+
+def _standings(run_id: int, source: str, names: Collection[str]) -> dict[str, _Standing]:
+    places = ", ".join(["%s"] * len(names))
+    found = statements.rows(_STANDINGS + f" AND name IN ({places})", [run_id, source, *names])
+    return {name: _Standing(*state) for name, *state in found}
+
+
+_STANDINGS = (
+    'SELECT name, "count", finite_count, last_finite, minimum, maximum FROM runs_metricsummary'
+    " WHERE run_id = %s AND source = %s"
+)
+
+
+def _packed_steps(steps: array[int]) -> tuple[int, int, bytes]:
+    """The lowest and the highest, and all of them."""
+    return min(steps), max(steps), _pack(steps)
+
+
+def _once(make: Callable[[Any], T]) -> Callable[[Any], T]:
+    """`make` for arrays that columns share: made once for each of them."""
+    made: dict[int, T] = {}
+
+    def remembered(numbers: Any) -> T:
+        if id(numbers) not in made:
+            made[id(numbers)] = make(numbers)
+        return made[id(numbers)]
+
+    return remembered
 
 
 def last_step(run: Run, source: str) -> int:
@@ -133,20 +177,34 @@ def last_step(run: Run, source: str) -> int:
     return -1 if found is None else int(found)
 
 
-def in_batch(run_id: int, source: str, names: Collection[str], *, seq: int) -> dict[str, Series]:
-    """The values of these metrics in one batch, by name; metrics that are not in it are left out."""
-    chunks = MetricChunk.objects.filter(run=run_id, source=source, name__in=names, seq=seq)
-    return {chunk.name: _of(chunk) for chunk in chunks}
+def in_batches(
+    run_id: int, source: str, names: Collection[str], first: int, last: int
+) -> dict[int, dict[str, Series]]:
+    """The values of these metrics in the batches from `first` to `last`, by number and name.
+
+    Batches and metrics without any are left out.
+    """
+    places = ", ".join(["%s"] * len(names))
+    found: dict[int, dict[str, Series]] = {}
+    if not names:
+        return found
+    for seq, name, *chunk in statements.rows(
+        f"{_IN_BATCHES} AND name IN ({places})", [run_id, source, first, last, *names]
+    ):
+        found.setdefault(seq, {})[name] = _unpacked(*chunk)
+    return found
 
 
-def _of(chunk: MetricChunk) -> Series:
-    return Series(
-        _ints(chunk.steps),
-        _floats(chunk.timestamps),
-        _floats(chunk.values),
-        chunk.first_index,
-        chunk.finite_before,
-    )
+_IN_BATCHES = (
+    'SELECT seq, name, steps, timestamps, "values", first_index, finite_before FROM runs_metricchunk'
+    " WHERE run_id = %s AND source = %s AND seq BETWEEN %s AND %s"
+)
+
+
+def _unpacked(
+    steps: Packed, timestamps: Packed, values: Packed, first_index: int, finite_before: int
+) -> Series:
+    return Series(_ints(steps), _floats(timestamps), _floats(values), first_index, finite_before)
 
 
 def has_nonfinite(run_id: int, *, seq: int) -> bool:
@@ -186,7 +244,8 @@ def with_nonfinite(
             return
         after = page[-1]
         for chunk in rest.filter(seq__lte=after):
-            yield Piece(chunk.seq, chunk.source, chunk.name, _of(chunk))
+            columns = (chunk.steps, chunk.timestamps, chunk.values, chunk.first_index, chunk.finite_before)
+            yield Piece(chunk.seq, chunk.source, chunk.name, _unpacked(*columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,16 +289,22 @@ def _newest_first(
     run_id: int, source: str, name: str, *, before: int, page_size: int
 ) -> Iterator[tuple[float, datetime]]:
     """The finite values accepted before batch `before`, each with its acceptance, newest first."""
-    chunks = MetricChunk.objects.filter(run=run_id, source=source, name=name).order_by("-seq")
     # Page by page, not by a cursor: PostgreSQL would first read the whole series for it.
     while page_size > 0:
-        page = list(chunks.filter(seq__lt=before).values_list("seq", "received_at", "values")[:page_size])
+        page = statements.rows(_NEWEST_FIRST, [run_id, source, name, before, page_size])
         for _seq, received_at, packed in page:
+            accepted = cast(datetime, statements.moment(received_at))
             for value in filter(math.isfinite, reversed(_floats(packed))):
-                yield value, received_at
+                yield value, accepted
         if len(page) < page_size:
             return
         before = page[-1][0]
+
+
+_NEWEST_FIRST = (
+    'SELECT seq, received_at, "values" FROM runs_metricchunk'
+    " WHERE run_id = %s AND source = %s AND name = %s AND seq < %s ORDER BY seq DESC LIMIT %s"
+)
 
 
 def series(

@@ -18,7 +18,7 @@ from automations.events.metrics import (
     shown,
 )
 from automations.verdicts import Reason
-from automations.windows import Signal, Track
+from automations.windows import SLACK, Signal, Track
 
 
 class ChangeForm(MetricForm):
@@ -84,6 +84,14 @@ class RunMetricChange(MetricEventType[MetricFacts]):
         numbers = [math.nan] * min(width, len(track.values))
         numbers += map(change, current[width:], prior)
         return Signal.of(numbers, start=start)
+
+    def bounds(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
+        low, high = facts.track.extremes
+        most = (high - low) * (1 + SLACK) + math.ulp(0.0)
+        if config["change_type"] == "relative":
+            least = max(low, -high)  # of the prior aggregate, without its sign
+            most = most / least * (1 + SLACK) if least > 0 else math.inf
+        return -most, most
 
     def met(self, config: Config, number: float) -> bool:
         return self.strength(config, number) >= limit(config)

@@ -140,6 +140,16 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
                 numbers[one.start : stop] = map(one.moments.score, values[one.start : stop])
         return Signal.of(numbers, start=ends[0])
 
+    def bounds(self, config: Config, facts: ZScoreFacts) -> tuple[float, float]:
+        if config["baseline"] == "values":
+            farthest = facts.track.farthest(config["window"])
+            return -farthest, farthest
+        values = facts.track.values
+        extremes = (min(values), max(values))  # a score rises with its value, also when both are rounded
+        moments = [one.moments for one in facts.compared if one.moments is not None]
+        scores = [score for one in moments for score in map(one.score, extremes) if not math.isnan(score)]
+        return min(scores, default=math.nan), max(scores, default=math.nan)
+
     def exact(self, config: Config, facts: ZScoreFacts, end: int) -> float:
         moments = self._moments(config, facts, end)
         return moments.score(facts.track.values[end]) if moments else math.nan

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,10 +140,12 @@ class MetricEventType(RunEventType[M], Generic[M]):
 
     def true_ends(self, config: Config, facts: M, first: int) -> list[int]:
         """The ends from `first` on, in order, at which the condition holds."""
-        signal, borders = self.signal(config, facts), self.borders(config)
-        extremes = (signal.low, signal.high)
-        if not signal.may_cross(borders) and not any(self.met(config, number) for number in extremes):
-            return []  # all numbers lie on one side of every border, and not on the side that is met
+        borders = self.borders(config)
+        if self._never(config, self.bounds(config, facts)):
+            return []
+        signal = self.signal(config, facts)
+        if self._never(config, (signal.low, signal.high)):
+            return []
         numbers = signal.numbers
         return [
             end
@@ -151,6 +154,16 @@ class MetricEventType(RunEventType[M], Generic[M]):
                 config, numbers[end] if signal.is_sure(end, borders) else self.exact(config, facts, end)
             )
         ]
+
+    def bounds(self, config: Config, facts: M) -> tuple[float, float]:
+        """Between which every number lies for certain, found with less work than the numbers."""
+        return -math.inf, math.inf
+
+    def _never(self, config: Config, bounds: tuple[float, float]) -> bool:
+        """Whether numbers between these lie on one side of every border, and not on the side that is met."""
+        low, high = bounds
+        may_cross = any(low <= border <= high for border in self.borders(config))
+        return not may_cross and not self.met(config, low) and not self.met(config, high)
 
     def routing_key(self, config: Config) -> str:
         return metric_name(config)
@@ -324,6 +337,9 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
             return Signal.of(facts.track.aggregates(aggregation, window=window), start=reach - 1)
 
         return facts.track.remember(("threshold", aggregation, reach), make)
+
+    def bounds(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
+        return facts.track.extremes
 
     def met(self, config: Config, number: float) -> bool:
         return number == number and COMPARISONS[config["comparison"]](number, limit(config))

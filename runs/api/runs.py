@@ -10,6 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -196,7 +197,10 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
             # Without any body DRF does not ask the parser, and the data is an empty dict.
             call = ingest.parse(cast(bytes, request.data or b""))
             key = request.headers.get("Idempotency-Key")
-            accepted = metric_services.log_metrics(self._writable(), call, key=key)
+            run = access.run_to_log(self.person, int(pk))
+            if run is None:
+                raise NotFound
+            accepted = metric_services.log_metrics(run, call, key=key)
             return Response({"accepted": accepted.count, "duplicate": accepted.duplicate}, status=202)
         query = SeriesQuery(data=request.query_params)
         query.is_valid(raise_exception=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models.signals import post_save
 from django.utils.translation import gettext as _
 
-from runs import cause, ingest, metrics
+from runs import cause, ingest, metrics, statements
 from runs.errors import named
 from runs.models import Lane, MetricBatch, Run
 from runs.names import NAME_LENGTH, validate_text
@@ -31,7 +33,7 @@ def log_metrics(run: Run, call: ingest.Call, *, key: str | None = None) -> Accep
     _check_key(key)
     columns = None if ingest.needs_last_step(call) else ingest.columns(call, last_step=-1)
     with transaction.atomic():
-        lane = lanes.lock(run)
+        lane = lanes.lock_to_log(run)
         if key is not None:
             before = MetricBatch.objects.filter(run=run, key=key).values_list("count", flat=True).first()
             if before is not None:
@@ -47,7 +49,7 @@ def _store(lane: Lane, columns: dict[str, ingest.Column], *, source: str, key: s
     run = lane.run
     place = lanes.take(lane)
     metrics.append(run, columns, source=source, seq=place.seq, received_at=place.received_at)
-    MetricBatch.objects.create(
+    batch = MetricBatch(
         run=run,
         seq=place.seq,
         source=source,
@@ -60,6 +62,22 @@ def _store(lane: Lane, columns: dict[str, ingest.Column], *, source: str, key: s
         run_name=run.name,
         run_user=run.user.username if run.user else "",
     )
+    batch.pk = statements.insert(_INSERT_BATCH, _values(batch))
+    # What `save` does, without what it costs: to those who observe, a row was inserted.
+    batch._state.adding = False
+    post_save.send(
+        MetricBatch, instance=batch, created=True, raw=False, using=DEFAULT_DB_ALIAS, update_fields=None
+    )
+
+
+_BATCH = [field.attname for field in MetricBatch._meta.concrete_fields if not field.primary_key]
+_INSERT_BATCH = statements.insertion(MetricBatch, _BATCH)
+
+
+def _values(batch: MetricBatch) -> list[Any]:
+    found = {name: getattr(batch, name) for name in _BATCH}
+    converted = {"names": statements.json(batch.names), "received_at": statements.stored(batch.received_at)}
+    return list((found | converted).values())
 
 
 def _check_key(key: str | None) -> None:

@@ -8,9 +8,11 @@ import pytest
 from django.db import transaction
 
 from automations import candidates, evaluation, firing, outbox
+from automations.batches import Ahead
 from automations.models import Automation, Delivery, Event, Execution, Mode, RunLimit
 from registry.services.versions import create_version
 from runs.models import Lane, Run, RunStatus
+from runs.services import lanes
 from runs.services.runs import set_status
 from tests import cast
 from tests.cast import Cast, at_once, fired, log, new_run, rule, skipped, steps, threshold
@@ -86,8 +88,11 @@ class TestManyWorkers:
         run = new_run(penguins.project)
         for _batch in range(40):
             log(run, "loss", [0.9])
-        waiting = evaluation._waiting(Run.objects.select_related("lane").get(pk=run.pk))
-        decisions = [decision for change in waiting for decision in evaluation._decide(change)]
+        lane = lanes.waiting(run.pk)
+        assert lane is not None
+        waiting = evaluation._waiting(lane, after=lane.cursor)
+        ahead = Ahead(waiting)
+        decisions = [decision for change in waiting for decision in evaluation._decide(change, ahead)]
         assert len(decisions) == 40
 
         def record(number: int) -> None:

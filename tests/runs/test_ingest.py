@@ -186,3 +186,70 @@ def spelled(value: float) -> float | str:
     if math.isnan(value):
         return "NaN"
     return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+# --- Two ways to the same columns -----------------------------------------------------------------
+
+NUMBERS = st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False)
+ODD = st.sampled_from(["NaN", "Infinity", {"a": 1}, {"a": {"b": "-Infinity"}}, {}, {"a": None}, None])
+NAMES = st.sampled_from(["loss", "acc", "a.b", "", "x" * 251, "nul\0"])
+PLAIN_NAMES = st.sampled_from(["loss", "acc", "a.b"])
+STEPS = st.none() | st.integers(-3, 3) | st.sampled_from([FIRST, LAST])
+
+
+def points_of(names: st.SearchStrategy[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Points with the same metrics, as a loop logs them, or with any."""
+
+    def point(metrics: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+        times = st.none() | st.floats(0, 2e9)
+        return st.fixed_dictionaries({"step": STEPS, "timestamp": times, "values": metrics})
+
+    alike = st.lists(names, unique=True, max_size=3).flatmap(
+        lambda chosen: st.lists(point(st.fixed_dictionaries(dict.fromkeys(chosen, values))), max_size=6)
+    )
+    return alike | st.lists(point(st.dictionaries(names, values, max_size=3)), max_size=4)
+
+
+Outcome = dict[str, Any] | list[str]
+
+
+def outcome(found: Any) -> Outcome:
+    """Columns bit by bit, or what was said."""
+    try:
+        return {
+            name: (column.steps.tolist(), column.timestamps.tobytes(), column.values.tobytes())
+            for name, column in found().items()
+        }
+    except ValidationError as refusal:
+        return refusal.messages
+
+
+@given(
+    points=points_of(PLAIN_NAMES, NUMBERS) | points_of(NAMES, NUMBERS | ODD),
+    last_step=st.sampled_from([-1, 7, LAST]),
+)
+def test_points_that_are_alike_give_what_they_would_give_one_by_one(points: Any, last_step: int) -> None:
+    call = ingest.parse(json.dumps({"points": points}).encode())
+    expected = outcome(lambda: ingest._of_any_points(call.points, last_step=last_step, accepted=5.0))
+    assert outcome(lambda: ingest.columns(call, last_step=last_step, now=5.0)) == expected
+    short = ingest._of_equal_points(call.points, last_step=last_step, accepted=5.0)
+    assert short is None or outcome(lambda: short) == expected
+
+
+def test_the_short_way_is_taken_by_what_a_loop_logs_and_by_nothing_odd() -> None:
+    def is_short(points: Any) -> bool:
+        call = ingest.parse(json.dumps({"points": points}).encode())
+        return ingest._of_equal_points(call.points, last_step=-1, accepted=0.0) is not None
+
+    assert is_short([{"step": step, "values": {"loss": 1, "acc": 0.5}} for step in range(2500)])
+    assert is_short([{"values": {"loss": 1}}])
+    assert not is_short([{"values": {"loss": 1}}, {"values": {"acc": 1}}])
+    assert not is_short([{"values": {"loss": "NaN"}}])
+    assert not is_short([{"values": {"val": {"loss": 1}}}])
+
+
+def test_a_long_call_keeps_every_value() -> None:
+    points = [{"step": number, "values": {"loss": number, "acc": -number}} for number in range(2501)]
+    found = columns(points)
+    assert found["loss"] == (list(range(2501)), [float(number) for number in range(2501)])
+    assert found["acc"][1] == [-float(number) for number in range(2501)]
