@@ -37,7 +37,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
         if acts:
             acts.pop(0)()
 
-    monkeypatch.setattr(evaluation.time, "sleep", pause)
+    monkeypatch.setattr("automations.evaluation.time.sleep", pause)
     return acts
 
 
