@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from django.core.exceptions import ValidationError
@@ -119,6 +121,16 @@ class RawBody(BaseParser):
         return stream.read()
 
 
+# Bodies larger than this are taken in one at a time: decoded, they are several times as large.
+LARGE_BODY = 4 * 1024 * 1024
+_one_large_body = threading.Lock()
+
+
+def _room_for(request: Request) -> AbstractContextManager[object]:
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    return _one_large_body if length > LARGE_BODY else nullcontext()
+
+
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
     queryset = Run.objects.all()
     serializer_class = RunSerializer
@@ -194,19 +206,22 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
     )
     def metrics(self, request: Request, pk: str) -> Response:
         if request.method == "POST":
-            # Without any body DRF does not ask the parser, and the data is an empty dict.
-            call = ingest.parse(cast(bytes, request.data or b""))
-            key = request.headers.get("Idempotency-Key")
-            run = access.run_to_log(self.person, int(pk))
-            if run is None:
-                raise NotFound
-            accepted = metric_services.log_metrics(run, call, key=key)
-            return Response({"accepted": accepted.count, "duplicate": accepted.duplicate}, status=202)
+            with _room_for(request):
+                return self._log(request, int(pk))
         query = SeriesQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         run = self.get_object()
         wanted = query.validated_data
         return Response(_series(run, **wanted) if "name" in wanted else _names(run, wanted.get("source")))
+
+    def _log(self, request: Request, pk: int) -> Response:
+        # Without any body DRF does not ask the parser, and the data is an empty dict.
+        call = ingest.parse(cast(bytes, request.data or b""))
+        run = access.run_to_log(self.person, pk)
+        if run is None:
+            raise NotFound
+        accepted = metric_services.log_metrics(run, call, key=request.headers.get("Idempotency-Key"))
+        return Response({"accepted": accepted.count, "duplicate": accepted.duplicate}, status=202)
 
     def _writable(self) -> Run:
         run: Run = self.get_object()

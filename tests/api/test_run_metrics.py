@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
+from runs import ingest
+from runs.api import runs as runs_api
 from runs.models import MetricBatch, Run
 from tests.api.house import Api, rows
-from tests.cast import Cast, Clock, log, new_run
+from tests.cast import Cast, Clock, at_once, log, new_run
 
 pytestmark = pytest.mark.django_db
 
@@ -215,3 +218,39 @@ def test_a_heartbeat_is_noted_and_brings_a_crashed_run_back(run: Run, max_: Api,
     assert max_.post(f"{path}heartbeat/", {}).status == 204
     seen = max_.get(path).json
     assert (seen["status"], seen["heartbeat_at"]) == ("running", "2026-09-01T12:05:00Z")
+
+
+class Counting:
+    """Decodes calls, and knows how many it decoded at the same moment."""
+
+    def __init__(self, together: int, patience: float) -> None:
+        self.most = self._now = 0
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._meeting = threading.Barrier(together)
+
+    def parse(self, body: bytes) -> ingest.Call:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            self._meeting.wait(self._patience)
+        except threading.BrokenBarrierError:
+            self._meeting.reset()
+        with self._lock:
+            self._now -= 1
+        return ingest._decoder.decode(body)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("limit", "most", "patience"), [(10, 1, 0.3), (1_000_000, 3, 20.0)])
+def test_large_bodies_are_taken_in_one_at_a_time(
+    run: Run, penguins: Cast, monkeypatch: pytest.MonkeyPatch, limit: int, most: int, patience: float
+) -> None:
+    counting = Counting(together=3, patience=patience)
+    monkeypatch.setattr(runs_api, "LARGE_BODY", limit)
+    monkeypatch.setattr(ingest, "parse", counting.parse)
+    body = {"points": [{"values": {"loss": 1}}]}
+    found = at_once(3, lambda _number: Api(penguins.max).post(f"runs/{run.pk}/metrics/", body).status)
+    assert found == [202] * 3
+    assert counting.most == most
