@@ -252,9 +252,8 @@ def _waitress_options() -> dict[str, Any]:
         # Reads on while it answers, and so notices when who waits for an event has gone away.
         "channel_request_lookahead": 1,
         "connection_limit": 500,
-        # A call with ten thousand values is read in a few pieces, and not spooled to the disk.
+        # A call with ten thousand values is read in a few pieces; from 512 KB on bodies wait on the disk.
         "recv_bytes": 1 << 17,
-        "inbuf_overflow": 1 << 20,
         # Artifact files come through here; other bodies are bounded by config.middleware.
         "max_request_body_size": 1 << 40,
     }
