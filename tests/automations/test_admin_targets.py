@@ -10,7 +10,7 @@ from runs.models import Role, RunStatus
 from runs.services import people
 from runs.services.runs import set_status
 from tests.adminpages import Pages, errors, text
-from tests.cast import Cast, decide, new_run, rule, secret, sends, webhook
+from tests.cast import Cast, decide, deliver, new_run, rule, secret, sends, webhook
 
 
 @pytest.fixture
@@ -147,6 +147,7 @@ def test_an_integration_is_disabled_and_enabled(penguins: Cast, ada: Pages) -> N
     assert "ada" in Integration.objects.get().disabled_reason
     set_status(new_run(penguins.project), RunStatus.FAILED, actor=None)
     decide()
+    deliver()
     assert Delivery.objects.get().state == DeliveryState.HELD
     ada.act(Integration, "enable", [hook])
     assert (Integration.objects.get().healthy, Delivery.objects.get().state) == (True, DeliveryState.PENDING)
