@@ -54,9 +54,10 @@ class Victim(Process):
             )
 
     def kill(self) -> None:
-        if self.process is not None:
-            self._kill_group(self.process.pid)
-            self.process.wait()
+        process = self.process  # whoever starts it again puts another one there meanwhile
+        if process is not None:
+            self._kill_group(process.pid)
+            process.wait()
 
     def ended(self) -> int | None:
         """The exit code, negative for a signal, or None while it runs."""
