@@ -74,7 +74,8 @@ def test_a_broker_that_is_emptied_and_restarted_loses_nothing(
     for worker in running.workers:
         worker.stop()
     log(rest, run, range(1, 21))
-    assert broker.waiting("decide") >= 20
+    # Not one for each call: a lane that has been rung for is not rung for again.
+    assert broker.waiting("decide") >= 1
     broker.empty()
     assert broker.waiting("decide") == 0
     broker.shut_down()
