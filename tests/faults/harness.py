@@ -118,7 +118,7 @@ def run(order: Order, folder: Path, tell: Tell = nobody) -> Outcome:
     with receiving(moody) as receiver, SHAPES[order.shape](folder, order.env) as shape:
         scene = set_scene(shape.url, shape.key, receiver.url, shape.env)
         place = shape.url.removeprefix("http://")
-        load = Load(scene, place, order.webhook_events, order.noop_events, shape.waiting_changes)
+        load = Load(scene, place, order.webhook_events, order.noop_events, shape.waiting)
         began = time.monotonic()
         killer = Killer(
             shape, order.plan, random.Random(order.seed), load.progress, deadline=began + order.seconds

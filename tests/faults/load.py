@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from itertools import count
 from typing import Any
 
 from tests.faults.accounts import Order, Subject
+from tests.faults.shapes import Waiting
 from tests.stories.rest import Data, Rest, make_hook
 from tests.upserver import run_beside
 
@@ -30,10 +32,14 @@ for number in range({KEYS}):
 """
 GIVE_UP_AFTER = 120.0  # seconds of resending one request: more than any of the faults may last
 # With so many changes undecided, nobody logs those that take long to decide: the harness would only wait
-# longer for what it looks for. Other clients bear four times as many.
+# longer for what it looks for. Other clients bear four times as many; and no message is made while so many
+# wait for a receiver that hangs now and then, so that all of them are through soon after the last fault.
 MOST_WAITING = 30
+MOST_UNSENT = 500
 # How far one kind of client may be ahead of the other, as a part of the whole.
 AHEAD = 0.02
+# Seconds between what each client still makes when all that was asked for is made.
+SLOWLY = 1.0
 
 BELOW_ZERO: Data = {
     "type": "run_metric_threshold",
@@ -221,12 +227,12 @@ class Load:
     place: str
     loud_events: int
     silent_events: int
-    waiting: Callable[[], int]
+    look: Callable[[], Waiting]
     ledger: Ledger = field(default_factory=Ledger)
     # Set when the faults are over: until then the clients go on, though slowly.
     enough: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
-    backlog: int = 0
+    waiting: Waiting = field(default_factory=Waiting)
 
     def progress(self) -> float:
         """From 0 to 1, the slower of the two kinds."""
@@ -253,7 +259,9 @@ class Load:
     def _be_loud(self, name: str) -> None:
         client = self._client()
         for turn in count():
-            if self._is_over(self._loud_part, self._silent_part, backlog=4 * MOST_WAITING):
+            if self._is_over(
+                self._loud_part, self._silent_part, backlog=4 * MOST_WAITING, unsent=MOST_UNSENT
+            ):
                 return
             loud_turn(client, self.scene, f"{name}-{turn}")
 
@@ -271,7 +279,14 @@ class Load:
                 _log(client, run, values, once=f"{run_id}-{batch}", metric="load")
                 self.ledger.silent[run_id] = (batch + 1) * BATCH
 
-    def _is_over(self, mine: Callable[[], float], others: Callable[[], float], *, backlog: int) -> bool:
+    def _is_over(
+        self,
+        mine: Callable[[], float],
+        others: Callable[[], float],
+        *,
+        backlog: int,
+        unsent: float = math.inf,
+    ) -> bool:
         """Whether to stop. Waits while the other kind of client is behind, or too much is undecided.
 
         When all has been sent it goes on, slowly, for as long as the faults do.
@@ -280,12 +295,13 @@ class Load:
             done = mine() >= 1
             if done and self.enough.is_set():
                 return True
-            if self.backlog <= backlog and (done or mine() <= others() + AHEAD):
-                return self.stop.wait(0.2 if done else 0.0)
+            is_free = self.waiting.changes <= backlog and self.waiting.messages <= unsent
+            if is_free and (done or mine() <= others() + AHEAD):
+                return self.stop.wait(SLOWLY if done else 0.0)
             self.stop.wait(0.05)
         return True
 
     def _look_at_backlog(self, clients: Iterable[Future[None]]) -> None:
         while not all(client.done() for client in clients):
-            self.backlog = self.waiting()
+            self.waiting = self.look()
             time.sleep(0.25)

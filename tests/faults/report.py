@@ -34,7 +34,7 @@ class Progress:
             f"{elapsed:6.0f} s   kills {killer.done:,} of {killer.total():,}"
             f"   webhook events {len(load.ledger.accepted):,} of {load.loud_events:,}"
             f"   noop events {load.ledger.silent_count:,} of {load.silent_events:,}"
-            f"   undecided {load.backlog:,}",
+            f"   undecided {load.waiting.changes:,}   unsent {load.waiting.messages:,}",
             flush=True,
         )
 

@@ -19,6 +19,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import redis
 
 from tests.faults.orders import FOLDER, Orders
@@ -31,7 +32,16 @@ START_WITHIN = 60.0  # seconds
 RETRIES = ",".join(["0", "0.2", "0.5", *["1"] * 10, *["2"] * 50])
 COMMON = {"TRIPLINE_RETRY_SCHEDULE": RETRIES, "TRIPLINE_SWEEP_EVERY": "1"}
 WAITING_CHANGES = "SELECT COALESCE(SUM(head - cursor), 0) FROM runs_lane WHERE cursor < head"
+WAITING_MESSAGES = "SELECT count(*) FROM automations_delivery WHERE state = 'pending'"
 Strike = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How far behind: changes in lanes that nobody has decided, and messages that have not gone out."""
+
+    changes: int = 0
+    messages: int = 0
 
 
 @dataclass
@@ -112,9 +122,12 @@ class Shape(ABC):
     def ask(self, sql: str) -> int:
         """One number out of the database."""
 
-    @abstractmethod
-    def waiting_changes(self) -> int:
-        """Changes in lanes that nobody has decided."""
+    def waiting(self) -> Waiting:
+        """All zeros while nobody can be asked."""
+        try:
+            return Waiting(self.ask(WAITING_CHANGES), self.ask(WAITING_MESSAGES))
+        except (psycopg.OperationalError, sqlite3.OperationalError):
+            return Waiting()
 
     def wait_until_up(self, within: float = START_WITHIN) -> None:
         wait_for(self.is_up, within=within, every=0.05)
@@ -166,9 +179,6 @@ class Embedded(Shape):
             (number,) = database.execute(sql).fetchone()
         return int(number)
 
-    def waiting_changes(self) -> int:
-        return self.ask(WAITING_CHANGES)
-
 
 @dataclass
 class Production(Shape):
@@ -190,21 +200,10 @@ class Production(Shape):
             return False
 
     def ask(self, sql: str) -> int:
-        import psycopg
-
         with psycopg.connect(self.database.url) as connection:
             row = connection.execute(sql.encode()).fetchone()
         assert row is not None
         return int(row[0])
-
-    def waiting_changes(self) -> int:
-        """0 while nobody can be asked."""
-        import psycopg
-
-        try:
-            return self.ask(WAITING_CHANGES)
-        except psycopg.OperationalError:
-            return 0
 
     def _restart_valkey(self) -> None:
         self.broker.empty()
