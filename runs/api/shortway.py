@@ -39,7 +39,7 @@ def _logged(request: HttpRequest, run_id: int) -> HttpResponse | None:
         known = ApiKeyAuthentication().authenticate(request)
         if known is None:
             return None
-        key = request.headers.get("Idempotency-Key")
+        key = request.META.get("HTTP_IDEMPOTENCY_KEY")
         accepted = runs.log(known[0], run_id, body=request.body, key=key)
     except (APIException, PermissionDenied, ValidationError):
         return None

@@ -41,9 +41,8 @@ def _key_of(digest: str) -> ApiKey | None:
     if not found:
         return None
     key_id, last_used_at, *user = found[0]
-    key = statements.partly(ApiKey, ("id", "last_used_at"), (key_id, statements.moment(last_used_at)))
-    key.user = statements.partly(User, _USER, user)
-    return key
+    known = (key_id, statements.moment(last_used_at))
+    return statements.partly(ApiKey, ("id", "last_used_at"), known, user=statements.partly(User, _USER, user))
 
 
 _USER = ("id", "username", "is_active", "is_superuser", "is_staff", "is_service")
