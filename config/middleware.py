@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Uploads are streamed to the storage and have no bound.
 _UPLOAD = re.compile(r"/api/v1/versions/[0-9]+/files/.")
 _CHARSET = re.compile(r";\s*charset\s*=[^;]*", re.IGNORECASE)
+# Where WSGI puts the header.
+_CAUSE = "HTTP_" + cause.HEADER.upper().replace("-", "_")
 # Below these, programs read the answers.
 _JSON_PATHS = ("/api/", "/inbox/")
 
@@ -48,7 +50,7 @@ class RequestBoundary:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with cause.caused_by(request.headers.get(cause.HEADER, "")):
+        with cause.caused_by(request.META.get(_CAUSE, "")):
             answer = _refusal(request) or self.get_response(request)
         if answer.status_code >= HTTPStatus.BAD_REQUEST and request.path_info.startswith(_JSON_PATHS):
             return _as_json(answer)

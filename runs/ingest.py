@@ -6,7 +6,6 @@ import time
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
@@ -18,6 +17,8 @@ from runs.names import NAME_LENGTH, validate_metric_name
 INT64_MAX = 2**63 - 1
 # Different metrics in one call; a statement that names them all must stay within SQLite's bounds.
 MAX_METRICS = 10_000
+# Points that are turned into columns at once.
+_PIECE = 2_000
 
 Step = Annotated[int, msgspec.Meta(ge=-(2**63), le=INT64_MAX)]
 Value = float | Literal["NaN", "Infinity", "-Infinity"] | dict[str, Any] | None
@@ -116,9 +117,12 @@ def _steps(points: list[Point], last_step: int) -> array[int]:
 
 def _transposed(points: list[Point], width: int) -> list[array[float]]:
     """The values by metric. Raises `TypeError` where one is no number."""
-    values = chain.from_iterable(point.values.values() for point in points)
-    flat = array("d", cast("Iterable[float]", values))
-    return [flat[number::width] for number in range(width)]
+    found = [array("d") for _metric in range(width)]
+    for start in range(0, len(points), _PIECE):
+        rows = [point.values.values() for point in points[start : start + _PIECE]]
+        for column, values in zip(found, zip(*rows, strict=True), strict=True):
+            column.extend(array("d", cast("tuple[float, ...]", values)))
+    return found
 
 
 def _of_any_points(points: list[Point], *, last_step: int, accepted: float) -> dict[str, Column]:

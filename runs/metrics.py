@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice, repeat
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from django.db.models import F, Max, Q, QuerySet
 
@@ -60,6 +60,13 @@ def _floats(packed: Packed) -> array[float]:
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers
+
+
+def _seen(packed: Packed, code: Literal["q", "d"]) -> Sequence[Any]:
+    """The same without a copy."""
+    if sys.byteorder == "big":
+        return _ints(packed) if code == "q" else _floats(packed)
+    return memoryview(packed).cast(code)
 
 
 _CHUNK = (
@@ -204,7 +211,8 @@ _IN_BATCHES = (
 def _unpacked(
     steps: Packed, timestamps: Packed, values: Packed, first_index: int, finite_before: int
 ) -> Series:
-    return Series(_ints(steps), _floats(timestamps), _floats(values), first_index, finite_before)
+    # Of most values only they themselves are looked at: the others stay as they are.
+    return Series(_seen(steps, "q"), _seen(timestamps, "d"), _floats(values), first_index, finite_before)
 
 
 def has_nonfinite(run_id: int, *, seq: int) -> bool:
@@ -273,9 +281,13 @@ def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
     return MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=seq).exists()
 
 
-def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> list[float]:
-    """The last `count` finite values accepted before batch `before`, oldest first, or all there are."""
-    pairs = _newest_first(run_id, source, name, before=before, page_size=min(count, _TAIL_PAGE))
+def tail(run_id: int, source: str, name: str, *, count: int, before: int, each: int = 1) -> list[float]:
+    """The last `count` finite values accepted before batch `before`, oldest first, or all there are.
+
+    `each`: how many values a batch is thought to have, so that not many more are read.
+    """
+    page_size = min(-(-count // each), _TAIL_PAGE)
+    pairs = _newest_first(run_id, source, name, before=before, page_size=page_size)
     return [value for value, _moment in islice(pairs, max(count, 0))][::-1]
 
 
@@ -298,7 +310,7 @@ def _newest_first(
                 yield value, accepted
         if len(page) < page_size:
             return
-        before = page[-1][0]
+        before, page_size = page[-1][0], _TAIL_PAGE
 
 
 _NEWEST_FIRST = (

@@ -202,7 +202,7 @@ class Migration(migrations.Migration):
                 ('run_status', models.CharField(choices=[('pending', 'Pending'), ('running', 'Running'), ('finished', 'Finished'), ('failed', 'Failed'), ('crashed', 'Crashed'), ('killed', 'Killed'), ('preempting', 'Preempting'), ('preempted', 'Preempted')], max_length=16)),
                 ('run_name', models.CharField(max_length=250)),
                 ('run_user', models.CharField(blank=True, max_length=150)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='runs.run', verbose_name='run')),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='runs.run', verbose_name='run')),
             ],
             options={
                 'verbose_name_plural': 'metric batches',

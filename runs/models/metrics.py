@@ -19,7 +19,9 @@ class Source(models.TextChoices):
 class MetricBatch(models.Model):
     """One client call, with what a rule must read as of then; its points are in `MetricChunk`."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="batches", verbose_name=_("run"))
+    run = models.ForeignKey(
+        Run, models.CASCADE, related_name="batches", db_index=False, verbose_name=_("run")
+    )
     seq = models.BigIntegerField(_("number"))
     source = models.CharField(_("source"), max_length=8, choices=Source.choices)
     # The client's Idempotency-Key; dropped after 8 days.

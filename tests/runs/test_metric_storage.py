@@ -170,7 +170,9 @@ def test_the_tail_reaches_over_many_chunks_and_past_what_is_no_number(run: Run) 
     whole = [float(number) for number in range(150)]
     for count in (0, 1, 4, 5, 63, 64, 65, 149, 150, 500):
         expected = whole[-count:] if count else []
-        assert metrics.tail(run.pk, "history", "loss", count=count, before=before) == expected
+        for each in (1, 2, 1000):  # however many values a batch is thought to have
+            tail = metrics.tail(run.pk, "history", "loss", count=count, before=before, each=each)
+            assert tail == expected
 
 
 def test_the_tail_ends_before_the_batch_it_is_asked_for(run: Run) -> None:
