@@ -36,20 +36,20 @@ class Ahead:
         """The batch's values of these metrics."""
         place = (batch.source, watched)
         if batch.seq not in self._read.get(place, ()):
-            numbers = self._next(batch)
-            read = metrics.in_batches(batch.run_id, batch.source, watched, numbers[0], numbers[-1])
-            self._read[place] = {number: read.get(number, {}) for number in numbers}
+            batches = self._next(batch)
+            read = metrics.in_batches(batches, watched)
+            self._read[place] = {each.seq: read.get(each.seq, {}) for each in batches}
         return self._read[place][batch.seq]
 
-    def _next(self, batch: MetricBatch) -> list[int]:
-        """The numbers of the batches to read with this one: itself, and some more of its source."""
-        found, count = [batch.seq], batch.count
+    def _next(self, batch: MetricBatch) -> list[MetricBatch]:
+        """The batches to read with this one: itself, and some more of its source."""
+        found, count = [batch], batch.count
         for other in self._batches:
             if other.seq > batch.seq and other.source == batch.source:
                 count += other.count
                 if count > _AHEAD:
                     break
-                found.append(other.seq)
+                found.append(other)
         return found
 
     def leave(self, batch: MetricBatch, name: str, track: Track) -> None:

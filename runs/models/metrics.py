@@ -54,7 +54,8 @@ class MetricChunk(models.Model):
 
     `steps` int64, `timestamps` float64 (seconds since 1970), `values` float64. `first_index` is the
     ordinal of the first value in the series (run, source, name), `finite_before` the number of finite
-    values before it. Only `runs.metrics` reads or writes these rows.
+    values before it. Only `runs.metrics` reads or writes these rows, and later joins small ones that
+    follow each other: such a row has the first batch's number and acceptance.
     """
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)
@@ -69,6 +70,9 @@ class MetricChunk(models.Model):
     min_step = models.BigIntegerField()
     max_step = models.BigIntegerField()
     received_at = models.DateTimeField()
+    # Of a row that was joined: when its last batch was accepted, and where each of its batches begins.
+    last_received_at = models.DateTimeField(null=True)
+    parts = models.BinaryField(null=True)
     steps = models.BinaryField()
     timestamps = models.BinaryField()
     values = models.BinaryField()

@@ -76,12 +76,14 @@ class Lane(models.Model):
 
     Every status change and metric batch takes its number by raising `head` under this row's lock, so
     numbers are committed in order (an auto-increment id is not). `cursor < head` is the queue: numbers
-    up to `cursor` are decided. `ring_at` is when the sweep next rings for a lane left behind.
+    up to `cursor` are decided. `ring_at` is when the sweep next rings for a lane left behind. Chunks up to
+    `compacted` have been joined where they were small.
     """
 
     run = models.OneToOneField(Run, models.CASCADE, primary_key=True, related_name="lane")
     head = models.BigIntegerField(default=0)
     cursor = models.BigIntegerField(default=0)
+    compacted = models.BigIntegerField(default=0)
     received_at = models.DateTimeField(null=True)
     ring_at = models.DateTimeField(null=True)
 
