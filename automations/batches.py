@@ -143,7 +143,10 @@ class BatchView:
             return [(track.new, own)]
         batch, project_id = self.batch, self.run.project_id
         times = metrics.acceptances(batch.run_id, batch.source, name, count=lead, before=batch.seq)
-        if not metrics.others_changed(project_id, batch.source, name, leave_out=batch.run_id, since=times[0]):
+        # Older runs than those in a full baseline were in it only before one of these changed.
+        oldest = min(own) if len(own) == window else 0
+        place = (project_id, batch.source, name)
+        if not metrics.others_changed(*place, leave_out=batch.run_id, since=times[0], oldest=oldest):
             return [(track.new - lead, own)]
         found = [
             (end, self._baseline(name, window, moment))

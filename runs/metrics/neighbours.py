@@ -35,7 +35,7 @@ def latest_finite(
 
 
 def _of_other_runs(project_id: int, source: str, name: str, *, leave_out: int) -> QuerySet[MetricSummary]:
-    summaries = MetricSummary.objects.filter(source=source, name=name, run__project=project_id)
+    summaries = MetricSummary.objects.filter(project=project_id, source=source, name=name)
     return summaries.exclude(run=leave_out)
 
 
@@ -67,9 +67,14 @@ def _last_finite(newest_first: Iterable[Sequence[float]]) -> float | None:
     )
 
 
-def others_changed(project_id: int, source: str, name: str, *, leave_out: int, since: datetime) -> bool:
-    """Whether another run of the project logged the metric, or was deleted, after `since`."""
-    summaries = _of_other_runs(project_id, source, name, leave_out=leave_out)
+def others_changed(
+    project_id: int, source: str, name: str, *, leave_out: int, since: datetime, oldest: int = 0
+) -> bool:
+    """Whether another run of the project logged the metric, or was deleted, after `since`.
+
+    Runs older than `oldest` are not asked.
+    """
+    summaries = _of_other_runs(project_id, source, name, leave_out=leave_out).filter(run__gte=oldest)
     return summaries.filter(Q(received_at__gt=since) | Q(run__deleted_at__gt=since)).exists()
 
 

@@ -47,7 +47,9 @@ _STATE = (
     "received_at",
 )
 _INSERT_CHUNK = statements.insertion(MetricChunk, _CHUNK)
-_WRITE_SUMMARY = statements.insertion(MetricSummary, (*_SERIES, *_STATE), once=_SERIES, replaced=_STATE)
+_WRITE_SUMMARY = statements.insertion(
+    MetricSummary, (*_SERIES, "project_id", *_STATE), once=_SERIES, replaced=_STATE
+)
 
 
 def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, received_at: datetime) -> None:
@@ -67,7 +69,7 @@ def append(run: Run, columns: Mapping[str, Column], *, source: str, seq: int, re
         arrays = (packed, timestamps(column.timestamps), pack(column.values))
         chunks.append((*place, seq, accepted, *bounds, *arrays))
         last = "" if math.isfinite(column.values[-1]) else spelled(column.values[-1])
-        summaries.append((*place, *after.row(), column.steps[-1], last, accepted))
+        summaries.append((*place, run.project_id, *after.row(), column.steps[-1], last, accepted))
     statements.run_each(_INSERT_CHUNK, chunks)
     statements.run_each(_WRITE_SUMMARY, summaries)
 

@@ -252,11 +252,12 @@ class Migration(migrations.Migration):
                 ('maximum', models.FloatField(null=True, verbose_name='maximum')),
                 ('received_at', models.DateTimeField(verbose_name='last accepted')),
                 ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='summaries', to='runs.run', verbose_name='run')),
+                ('project', models.ForeignKey(db_index=False, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='runs.project')),
             ],
             options={
                 'verbose_name_plural': 'metric summaries',
                 'ordering': ['run', 'source', 'name'],
-                'indexes': [models.Index(fields=['name', 'source', 'run'], name='summary_by_name')],
+                'indexes': [models.Index(fields=['project', 'name', 'source', 'run'], name='summary_in_project')],
                 'constraints': [models.UniqueConstraint(fields=('run', 'source', 'name'), name='summary_once_per_series')],
             },
         ),

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from runs import cause
+from runs.models.projects import Project
 from runs.models.runs import Run, RunStatus
 from runs.names import NAME_LENGTH
 
@@ -100,6 +101,8 @@ class MetricSummary(models.Model):
     run = models.ForeignKey(
         Run, models.CASCADE, related_name="summaries", db_index=False, verbose_name=_("run")
     )
+    # The run's: the newest runs of a project that logged a metric are found however many others did.
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False, editable=False)
     source = models.CharField(_("source"), max_length=8, choices=Source.choices)
     name = models.CharField(_("metric"), max_length=NAME_LENGTH)
     count = models.BigIntegerField(_("values"))
@@ -118,7 +121,7 @@ class MetricSummary(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["run", "source", "name"], name="summary_once_per_series")
         ]
-        indexes = [models.Index(fields=["name", "source", "run"], name="summary_by_name")]
+        indexes = [models.Index(fields=["project", "name", "source", "run"], name="summary_in_project")]
 
     def __str__(self) -> str:
         return f"{self.name} = {self.last}"
