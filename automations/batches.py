@@ -128,7 +128,8 @@ class BatchView:
         batch = self.batch
         before = self._ahead.before(batch, name, count=lead)
         if before is None:
-            before = metrics.tail(batch.run_id, batch.source, name, count=lead, before=batch.seq)
+            place, each = (batch.run_id, batch.source, name), len(series.values)
+            before = metrics.tail(*place, count=lead, before=batch.seq, each=each)
         values = [*before, *_finite(series.values)]
         return Track(values, new=len(before), ordinal=series.finite_before - len(before))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 from runs import statements
 
@@ -78,6 +78,13 @@ def floats(packed: Packed) -> array[float]:
     return numbers
 
 
+def seen(packed: Packed, code: Literal["q", "d"]) -> Sequence[Any]:
+    """The same without a copy."""
+    if sys.byteorder == "big":
+        return ints(packed) if code == "q" else floats(packed)
+    return memoryview(packed).cast(code)
+
+
 def pack_parts(parts: Sequence[Part]) -> bytes:
     """Four int64 for each batch: all numbers, then all acceptances in microseconds, then both counts."""
     numbers = array("q", [part.seq for part in parts])
@@ -105,7 +112,8 @@ SELECT_WHOLE = statements.quoted(WHOLE)
 def batches_of(seq: int, parts: Packed | None, *columns: Any) -> Iterator[tuple[int, Series]]:
     """The batches in a row, by their numbers, in order."""
     steps, timestamps, values, first_index, finite_before = columns
-    whole = Series(ints(steps), floats(timestamps), floats(values), first_index, finite_before)
+    # Of most values only they themselves are looked at: the others stay as they are.
+    whole = Series(seen(steps, "q"), seen(timestamps, "d"), floats(values), first_index, finite_before)
     if parts is None:
         yield seq, whole
         return

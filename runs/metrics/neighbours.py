@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
+from runs.ingest import INT64_MAX
 from runs.metrics.chunks import values_of
 from runs.metrics.pieces import newest_first
 from runs.models import MetricChunk, MetricSummary, Run
+
+# At most so many runs are looked at at once.
+_PAGE = 1000
 
 
 def latest_finite(
@@ -25,13 +29,23 @@ def latest_finite(
     summaries = _of_other_runs(project_id, source, name, leave_out=leave_out).filter(finite_count__gt=0)
     summaries = summaries.filter(Q(run__deleted_at__isnull=True) | Q(run__deleted_at__gt=as_of))
     found: dict[int, float] = {}
-    for summary in summaries.order_by("-run_id").iterator(chunk_size=100):
+    for summary in _newest_first(summaries, page=min(limit, _PAGE)):
         value = summary.last_finite if summary.received_at <= as_of else _finite_as_of(summary, as_of)
         if value is not None:
             found[summary.run_id] = value
             if len(found) == limit:
                 break
     return found
+
+
+def _newest_first(summaries: QuerySet[MetricSummary], *, page: int) -> Iterator[MetricSummary]:
+    # Page by page, not by a cursor: PostgreSQL would sort all of the project's runs for it.
+    before = INT64_MAX
+    while rows := list(summaries.filter(run__lt=before).order_by("-run_id")[:page]):
+        yield from rows
+        if len(rows) < page:
+            return
+        before = rows[-1].run_id
 
 
 def _of_other_runs(project_id: int, source: str, name: str, *, leave_out: int) -> QuerySet[MetricSummary]:

@@ -165,22 +165,29 @@ def logged_before(run_id: int, source: str, name: str, *, seq: int) -> bool:
     return MetricChunk.objects.filter(run=run_id, source=source, name=name, seq__lt=seq).exists()
 
 
-def tail(run_id: int, source: str, name: str, *, count: int, before: int) -> list[float]:
-    """The last `count` finite values accepted before batch `before`, oldest first, or all there are."""
-    return [value for value, _moment in _latest(run_id, source, name, count=count, before=before)]
+def tail(run_id: int, source: str, name: str, *, count: int, before: int, each: int = 1) -> list[float]:
+    """The last `count` finite values accepted before batch `before`, oldest first, or all there are.
+
+    `each`: how many values a batch is thought to have, so that not many more are read.
+    """
+    found = _latest(run_id, source, name, count=count, before=before, page=-(-count // each))
+    return [value for value, _moment in found]
 
 
 def acceptances(run_id: int, source: str, name: str, *, count: int, before: int) -> list[datetime]:
     """When each of these values was accepted."""
-    return [moment for _value, moment in _latest(run_id, source, name, count=count, before=before)]
+    found = _latest(run_id, source, name, count=count, before=before, page=count)
+    return [moment for _value, moment in found]
 
 
-def _latest(run_id: int, source: str, name: str, *, count: int, before: int) -> list[tuple[float, datetime]]:
+def _latest(
+    run_id: int, source: str, name: str, *, count: int, before: int, page: int
+) -> list[tuple[float, datetime]]:
     if count <= 0:
         return []
     pairs = (
         (value, accepted)
-        for seq, accepted, values in newest_first(run_id, source, name, before=before, page=count)
+        for seq, accepted, values in newest_first(run_id, source, name, before=before, page=page)
         if seq < before
         for value in filter(math.isfinite, reversed(values))
     )

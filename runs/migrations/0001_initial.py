@@ -293,4 +293,20 @@ class Migration(migrations.Migration):
             model_name='member',
             constraint=models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'member', 'admin'])), name='member_role_known'),
         ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['project', 'created_at', 'id'], name='run_in_project_by_time'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['project', 'name', 'id'], name='run_in_project_by_name'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['project', 'status', 'id'], name='run_in_project_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['created_at', 'id'], name='run_by_time'),
+        ),
     ]

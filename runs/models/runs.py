@@ -51,6 +51,10 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["project", "-id"], name="run_newest_in_project"),
+            models.Index(fields=["created_at", "id"], name="run_by_time"),
+            models.Index(fields=["project", "created_at", "id"], name="run_in_project_by_time"),
+            models.Index(fields=["project", "name", "id"], name="run_in_project_by_name"),
+            models.Index(fields=["project", "status", "id"], name="run_in_project_by_status"),
             models.Index(
                 fields=["heartbeat_at"],
                 condition=Q(status="running", heartbeat_at__isnull=False),
