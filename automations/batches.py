@@ -45,20 +45,20 @@ class Ahead:
         """The batch's values of these metrics."""
         place = (batch.source, watched)
         if batch.seq not in self._read.get(place, ()):
-            numbers = self._next(batch)
-            read = metrics.in_batches(batch.run_id, batch.source, watched, numbers[0], numbers[-1])
-            self._read[place] = {number: read.get(number, {}) for number in numbers}
+            batches = self._next(batch)
+            read = metrics.in_batches(batches, watched)
+            self._read[place] = {each.seq: read.get(each.seq, {}) for each in batches}
         return self._read[place][batch.seq]
 
-    def _next(self, batch: MetricBatch) -> list[int]:
-        """The numbers of the batches to read with this one: itself, and some more of its source."""
-        found, count = [batch.seq], batch.count
+    def _next(self, batch: MetricBatch) -> list[MetricBatch]:
+        """The batches to read with this one: itself, and some more of its source."""
+        found, count = [batch], batch.count
         for other in self._batches.values():
             if other.seq > batch.seq and other.source == batch.source:
                 count += other.count
                 if count > _AHEAD:
                     break
-                found.append(other.seq)
+                found.append(other)
         return found
 
     def leave(self, batch: MetricBatch, name: str, track: Track) -> None:
@@ -153,7 +153,10 @@ class BatchView:
             return [(track.new, own)]
         batch, project_id = self.batch, self.run.project_id
         times = metrics.acceptances(batch.run_id, batch.source, name, count=lead, before=batch.seq)
-        if not metrics.others_changed(project_id, batch.source, name, leave_out=batch.run_id, since=times[0]):
+        # Older runs than those in a full baseline were in it only before one of these changed.
+        oldest = min(own) if len(own) == window else 0
+        place = (project_id, batch.source, name)
+        if not metrics.others_changed(*place, leave_out=batch.run_id, since=times[0], oldest=oldest):
             return [(track.new - lead, own)]
         found = [
             (end, self._baseline(name, window, moment))

@@ -6,6 +6,7 @@ from celery import shared_task
 
 from automations import delivery, evaluation, retention, sweep as sweeping
 from automations.services import canary as canaries
+from runs import metrics
 
 # Seconds that a lane which is being filled is given for more, each time.
 PATIENCE = 0.02
@@ -29,6 +30,11 @@ def drain(integration_id: int | None) -> None:
 @shared_task(ignore_result=True)
 def prune(_nothing: None = None) -> None:
     retention.prune()
+
+
+@shared_task(ignore_result=True)
+def compact() -> None:
+    metrics.compact()
 
 
 @shared_task(ignore_result=True)

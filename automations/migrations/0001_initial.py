@@ -151,11 +151,11 @@ class Migration(migrations.Migration):
                 ('snapshot', models.JSONField(default=dict)),
                 ('created_at', models.DateTimeField(verbose_name='decided')),
                 ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('automation', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='automations.automation', verbose_name='automation')),
+                ('automation', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='automations.automation', verbose_name='automation')),
                 ('event', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='automations.event', verbose_name='event')),
                 ('organization', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.organization')),
                 ('registry', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='registry.registry')),
-                ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='runs.run', verbose_name='run')),
+                ('run', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='runs.run', verbose_name='run')),
                 ('team', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.team')),
                 ('version', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='registry.artifactversion', verbose_name='version')),
             ],
@@ -390,5 +390,29 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='integration',
             constraint=models.CheckConstraint(condition=models.Q(('concurrency__gte', 1), ('concurrency__lte', 8)), name='integration_concurrency_in_bounds'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['state', '-id'], name='delivery_newest_in_state'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(fields=['created_at', 'id'], name='delivery_by_time'),
+        ),
+        migrations.AddIndex(
+            model_name='execution',
+            index=models.Index(fields=['automation', '-id'], name='execution_newest_of_rule'),
+        ),
+        migrations.AddIndex(
+            model_name='execution',
+            index=models.Index(fields=['run', '-id'], name='execution_newest_of_run'),
+        ),
+        migrations.AddIndex(
+            model_name='execution',
+            index=models.Index(fields=['state', '-id'], name='execution_newest_in_state'),
+        ),
+        migrations.AddIndex(
+            model_name='execution',
+            index=models.Index(fields=['created_at', 'id'], name='execution_by_time'),
         ),
     ]

@@ -190,4 +190,28 @@ class Migration(migrations.Migration):
             model_name='versiontag',
             constraint=models.UniqueConstraint(fields=('version', 'name'), name='version_tag_once'),
         ),
+        migrations.AddIndex(
+            model_name='artifactversion',
+            index=models.Index(fields=['digest'], name='version_by_digest'),
+        ),
+        migrations.AddIndex(
+            model_name='artifactversion',
+            index=models.Index(fields=['state', '-id'], name='version_newest_in_state'),
+        ),
+        migrations.AddIndex(
+            model_name='artifactversion',
+            index=models.Index(fields=['created_at', 'id'], name='version_by_time'),
+        ),
+        migrations.AddIndex(
+            model_name='artifactversion',
+            index=models.Index(fields=['size', 'id'], name='version_by_size'),
+        ),
+        migrations.AddIndex(
+            model_name='collectiontag',
+            index=models.Index(fields=['name', 'collection'], name='collection_by_tag'),
+        ),
+        migrations.AddIndex(
+            model_name='versiontag',
+            index=models.Index(fields=['name', 'version'], name='version_by_tag'),
+        ),
     ]

@@ -180,6 +180,7 @@ class Migration(migrations.Migration):
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='lane', serialize=False, to='runs.run')),
                 ('head', models.BigIntegerField(default=0)),
                 ('cursor', models.BigIntegerField(default=0)),
+                ('compacted', models.BigIntegerField(default=0)),
                 ('received_at', models.DateTimeField(null=True)),
                 ('ring_at', models.DateTimeField(null=True)),
             ],
@@ -224,6 +225,8 @@ class Migration(migrations.Migration):
                 ('min_step', models.BigIntegerField()),
                 ('max_step', models.BigIntegerField()),
                 ('received_at', models.DateTimeField()),
+                ('last_received_at', models.DateTimeField(null=True)),
+                ('parts', models.BinaryField(null=True)),
                 ('steps', models.BinaryField()),
                 ('timestamps', models.BinaryField()),
                 ('values', models.BinaryField()),
@@ -249,11 +252,12 @@ class Migration(migrations.Migration):
                 ('maximum', models.FloatField(null=True, verbose_name='maximum')),
                 ('received_at', models.DateTimeField(verbose_name='last accepted')),
                 ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='summaries', to='runs.run', verbose_name='run')),
+                ('project', models.ForeignKey(db_index=False, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='runs.project')),
             ],
             options={
                 'verbose_name_plural': 'metric summaries',
                 'ordering': ['run', 'source', 'name'],
-                'indexes': [models.Index(fields=['name', 'source', 'run'], name='summary_by_name')],
+                'indexes': [models.Index(fields=['project', 'name', 'source', 'run'], name='summary_in_project')],
                 'constraints': [models.UniqueConstraint(fields=('run', 'source', 'name'), name='summary_once_per_series')],
             },
         ),
@@ -288,5 +292,21 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='member',
             constraint=models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'member', 'admin'])), name='member_role_known'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['project', 'created_at', 'id'], name='run_in_project_by_time'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['project', 'name', 'id'], name='run_in_project_by_name'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['project', 'status', 'id'], name='run_in_project_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['created_at', 'id'], name='run_by_time'),
         ),
     ]

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from runs import cause
+from runs.models.projects import Project
 from runs.models.runs import Run, RunStatus
 from runs.names import NAME_LENGTH
 
@@ -56,7 +57,8 @@ class MetricChunk(models.Model):
 
     `steps` int64, `timestamps` float64 (seconds since 1970), `values` float64. `first_index` is the
     ordinal of the first value in the series (run, source, name), `finite_before` the number of finite
-    values before it. Only `runs.metrics` reads or writes these rows.
+    values before it. Only `runs.metrics` reads or writes these rows, and later joins small ones that
+    follow each other: such a row has the first batch's number and acceptance.
     """
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)
@@ -71,6 +73,9 @@ class MetricChunk(models.Model):
     min_step = models.BigIntegerField()
     max_step = models.BigIntegerField()
     received_at = models.DateTimeField()
+    # Of a row that was joined: when its last batch was accepted, and where each of its batches begins.
+    last_received_at = models.DateTimeField(null=True)
+    parts = models.BinaryField(null=True)
     steps = models.BinaryField()
     timestamps = models.BinaryField()
     values = models.BinaryField()
@@ -98,6 +103,8 @@ class MetricSummary(models.Model):
     run = models.ForeignKey(
         Run, models.CASCADE, related_name="summaries", db_index=False, verbose_name=_("run")
     )
+    # The run's: the newest runs of a project that logged a metric are found however many others did.
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False, editable=False)
     source = models.CharField(_("source"), max_length=8, choices=Source.choices)
     name = models.CharField(_("metric"), max_length=NAME_LENGTH)
     count = models.BigIntegerField(_("values"))
@@ -116,7 +123,7 @@ class MetricSummary(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["run", "source", "name"], name="summary_once_per_series")
         ]
-        indexes = [models.Index(fields=["name", "source", "run"], name="summary_by_name")]
+        indexes = [models.Index(fields=["project", "name", "source", "run"], name="summary_in_project")]
 
     def __str__(self) -> str:
         return f"{self.name} = {self.last}"

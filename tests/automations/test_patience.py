@@ -104,7 +104,7 @@ def test_what_came_before_is_read_once_however_often_it_waits(
     read: list[int] = []
     tail = metrics.tail
 
-    def noting(*place: Any, before: int, **bounds: int) -> list[float]:
+    def noting(*place: Any, before: int, **bounds: Any) -> list[float]:
         read.append(before)
         return tail(*place, before=before, **bounds)
 
