@@ -25,7 +25,7 @@ class Accepted:
     duplicate: bool
 
 
-def log_metrics(run: Run, call: ingest.Call, *, key: str | None = None) -> Accepted:
+def log_metrics(run: Run, call: ingest.AnyCall, *, key: str | None = None) -> Accepted:
     """Store one batch of values, all or nothing; the same `key` again changes nothing.
 
     Raises `ValidationError` by field.

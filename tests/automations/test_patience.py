@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -104,9 +103,9 @@ def test_what_came_before_is_read_once_however_often_it_waits(
     read: list[int] = []
     tail = metrics.tail
 
-    def noting(*place: Any, before: int, **bounds: Any) -> list[float]:
+    def noting(run_id: int, source: str, name: str, *, count: int, before: int, each: int) -> list[float]:
         read.append(before)
-        return tail(*place, before=before, **bounds)
+        return tail(run_id, source, name, count=count, before=before, each=each)
 
     monkeypatch.setattr(metrics, "tail", noting)
     log(run, "loss", [0.95, 0.1])
