@@ -11,8 +11,8 @@ First while nothing else happens (`idle`), one call at a time. The yardsticks ar
 what a bare POST to the same receiver costs, and a bare GET of the server. Then under a load (`loaded`): so
 many calls per second of so many points in 10 metrics, by five runs in turn, in a project with so many
 automations. The matching ones watch a metric of the calls, and so many of them (`--firing`) fire at one value
-of each call: their messages are what is measured. The others watch other metrics. Prints two tables and one line of JSON; all
-times are milliseconds.
+of each call: their messages are what is measured. The others watch other metrics. Prints two tables and one
+line of JSON; all times are milliseconds.
 """
 
 from __future__ import annotations
