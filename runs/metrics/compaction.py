@@ -7,13 +7,14 @@ stays readable, so nobody who reads notices.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from runs import clock
-from runs.metrics.chunks import STRETCH, Part, pack_parts, stretch_start, unpack_parts
+from runs.metrics.chunks import STRETCH, Packed, Part, pack_parts, stretch_start, unpack_parts
 from runs.models import Lane, MetricChunk, MetricSummary
 
 # A row is made of neighbours as long as they have so many values together.
@@ -55,52 +56,77 @@ def _joined(run_id: int, after: int, upto: int) -> Iterator[int]:
     """Join the rows of a run beyond `after`; for each time how many rows are there no more, or 0."""
     for source, name in MetricSummary.objects.filter(run=run_id).values_list("source", "name"):
         rows = MetricChunk.objects.filter(run=run_id, source=source, name=name).order_by("seq")
-        for group in _groups(rows.filter(seq__range=(stretch_start(after + 1), upto))):
-            yield _join(rows.filter(seq__range=(group[0], group[-1])), len(group))
+        for stretch in _stretches(rows, stretch_start(after + 1), upto):
+            for group in _neighbours(stretch):
+                yield _join(rows.filter(seq__range=(group[0], group[-1])), len(group))
 
 
-def _groups(rows: QuerySet[MetricChunk]) -> Iterator[list[int]]:
-    """The numbers of neighbours to be joined: of one stretch, and not too many values together."""
-    group: list[int] = []
+def _stretches(rows: QuerySet[MetricChunk], since: int, upto: int) -> Iterator[Sequence[tuple[int, int]]]:
+    """The rows of one stretch after the other: the number, and how many values."""
+    found = rows.values_list("seq", "count")
+    while first := found.filter(seq__range=(since, upto)).first():
+        end = stretch_start(first[0]) + STRETCH - 1
+        yield list(found.filter(seq__range=(first[0], min(end, upto))))
+        since = end + 1
+
+
+def _neighbours(stretch: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """The numbers of those to be joined: not too many values together."""
+    groups: list[list[int]] = []
     room = 0
-    for seq, count in rows.values_list("seq", "count"):
-        if not group or count > room or stretch_start(seq) != stretch_start(group[0]):
-            if len(group) > 1:
-                yield group
-            group, room = [], MAX_VALUES
-        group.append(seq)
+    for seq, count in stretch:
+        if not groups or count > room:
+            groups.append([])
+            room = MAX_VALUES
+        groups[-1].append(seq)
         room -= count
-    if len(group) > 1:
-        yield group
+    return [group for group in groups if len(group) > 1]
 
 
-@transaction.atomic
 def _join(rows: QuerySet[MetricChunk], count: int) -> int:
-    """Make one row of these, if they are still so many."""
-    first, *others = found = list(rows)
+    """Make one row of these, if they are still so many; how many are there no more."""
+    found = [_Row(*row) for row in rows.values_list(*_Row.__match_args__)]
     if len(found) != count:
         return 0
-    parts = [part for row in found for part in _parts(row)]
-    # Whoever joins the same rows at this moment, changes the first one's count.
-    changed = rows.filter(pk=first.pk, count=first.count).update(
-        count=sum(row.count for row in found),
-        nonfinite=sum(row.nonfinite for row in found),
-        min_step=min(row.min_step for row in found),
-        max_step=max(row.max_step for row in found),
-        last_received_at=parts[-1].received_at,
-        parts=pack_parts(parts),
-        **{column: b"".join(bytes(getattr(row, column)) for row in found) for column in _ARRAYS},
-    )
-    if changed:
-        rows.filter(seq__gt=first.seq).delete()
-    return len(others) if changed else 0
+    parts = [part for row in found for part in row.batches()]
+    whole = {
+        "count": sum(row.count for row in found),
+        "nonfinite": sum(row.nonfinite for row in found),
+        "min_step": min(row.min_step for row in found),
+        "max_step": max(row.max_step for row in found),
+        "last_received_at": parts[-1].received_at,
+        "parts": pack_parts(parts),
+        **{name: b"".join(bytes(getattr(row, name)) for row in found) for name in _ARRAYS},
+    }
+    first, others = found[0], rows.filter(seq__gt=found[0].seq)
+    with transaction.atomic():
+        # Whoever joins the same rows at this moment changes the first one's count.
+        changed = rows.filter(seq=first.seq, count=first.count).update(**whole)
+        if changed and others.delete()[0] == count - 1:
+            return count - 1
+        transaction.set_rollback(True)
+    return 0
 
 
 _ARRAYS = ("steps", "timestamps", "values")
 
 
-def _parts(row: MetricChunk) -> Sequence[Part]:
-    """The batches in a row."""
-    if row.parts is not None:
-        return unpack_parts(row.parts)
-    return [Part(row.seq, row.received_at, row.count, row.nonfinite)]
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """As much of a chunk as joining needs."""
+
+    seq: int
+    received_at: datetime
+    count: int
+    nonfinite: int
+    min_step: int
+    max_step: int
+    parts: Packed | None
+    steps: Packed
+    timestamps: Packed
+    values: Packed
+
+    def batches(self) -> Sequence[Part]:
+        if self.parts is not None:
+            return unpack_parts(self.parts)
+        return [Part(self.seq, self.received_at, self.count, self.nonfinite)]

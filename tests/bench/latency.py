@@ -1,7 +1,7 @@
 """From the POST of a metric that meets a threshold to the receiver's receipt of the webhook.
 
     python -m tests.bench.latency [--calls 200] [--pause 0.05] [--seconds 20] [--rate 5] [--points 1000]
-                                  [--automations 1000] [--matching 10]
+                                  [--automations 1000] [--matching 10] [--firing 10]
                                   [--url http://127.0.0.1:8000 --key tl-…]
 
 Starts its own `up` on an empty directory, or measures the server at `--url`, which must be allowed to
@@ -10,9 +10,9 @@ reach 127.0.0.1. Each call is made over a connection of its own, as the one-file
 First while nothing else happens (`idle`), one call at a time. The yardsticks are taken between the calls:
 what a bare POST to the same receiver costs, and a bare GET of the server. Then under a load (`loaded`): so
 many calls per second of so many points in 10 metrics, by five runs in turn, in a project with so many
-automations. The matching ones watch a metric of the calls and fire at one value of each call, and their
-messages are what is measured; the others watch other metrics. Prints two tables and one line of JSON; all
-times are milliseconds.
+automations. The matching ones watch a metric of the calls, and so many of them (`--firing`) fire at one value
+of each call: their messages are what is measured. The others watch other metrics. Prints two tables and one
+line of JSON; all times are milliseconds.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=5, help="calls per second of it (%(default)s)")
     parser.add_argument("--points", type=int, default=1000, help="in each of them (%(default)s)")
     parser.add_argument("--automations", type=int, default=1000, help="of the project (%(default)s)")
-    parser.add_argument("--matching", type=int, default=10, help="of these, that fire (%(default)s)")
+    parser.add_argument("--matching", type=int, default=10, help="on metrics of the calls (%(default)s)")
+    parser.add_argument("--firing", type=int, default=10, help="of these, at each call (%(default)s)")
     parser.add_argument("--url", help="a server that runs already; needs --key")
     parser.add_argument("--key", help="an API key of a member of its team main")
     return parser
@@ -146,8 +147,11 @@ def _prepare(rest: Rest, receiver: Receiver) -> int:
     return int(rest.post("runs/", {"project": project})["id"])
 
 
-def _project(rest: Rest, receiver: Receiver, metrics: Sequence[str]) -> int:
-    """A project with a rule for each of these metrics: a value below 0 is told to the receiver."""
+def _project(rest: Rest, receiver: Receiver, metrics: Sequence[str], *, firing: int | None = None) -> int:
+    """A project with a rule for each of these metrics: a value below 0 is told to the receiver.
+
+    Those after the first `firing` wait for a value that never comes.
+    """
     name = f"latency_{time.time_ns()}"
     project = int(rest.post("projects/", {"team": "main", "name": name})["id"])
     hook = make_hook(rest, receiver.url, name=name, signing_secret="a signing secret")
@@ -161,7 +165,7 @@ def _project(rest: Rest, receiver: Receiver, metrics: Sequence[str]) -> int:
                 "metric": metric,
                 "aggregation": "none",
                 "comparison": "below",
-                "threshold": 0,
+                "threshold": 0 if firing is None or number < firing else -9,
             },
             project=project,
             hook=hook,
@@ -203,7 +207,7 @@ def _loaded(rest: Rest, receiver: Receiver, arguments: argparse.Namespace) -> di
     """Seconds of every stage of every message that the load led to."""
     matching = [METRICS[number % len(METRICS)] for number in range(arguments.matching)]
     others = [f"other {number}" for number in range(arguments.automations - arguments.matching)]
-    project = _project(rest, receiver, [*matching, *others])
+    project = _project(rest, receiver, [*matching, *others], firing=arguments.firing)
     runs = [int(rest.post("runs/", {"project": project})["id"]) for _run in range(RUNS)]
     receiver.letters.clear()
     count = int(arguments.rate * arguments.seconds)
@@ -215,7 +219,7 @@ def _loaded(rest: Rest, receiver: Receiver, arguments: argparse.Namespace) -> di
         began = time.time()
         rest.post(f"runs/{runs[number % RUNS]}/metrics/", body)
         calls.append((began, time.time()))
-    wait_for(lambda: len(receiver.letters) >= count * arguments.matching, within=60)
+    wait_for(lambda: len(receiver.letters) >= count * arguments.firing, within=60)
     received = {(each.data["step"], each.webhook_id): each.at + offset for each in receiver.letters}
     found = []
     for execution in (row for run in runs for row in rest.results(f"executions/?run={run}&page_size=200")):
@@ -224,7 +228,7 @@ def _loaded(rest: Rest, receiver: Receiver, arguments: argparse.Namespace) -> di
         began, answered = calls[step // STRIDE]
         moment = received[step, delivery["webhook_id"]]
         found.append(Call(began, answered, moment, step, execution).stages())
-    assert len(found) == count * arguments.matching
+    assert len(found) == count * arguments.firing
     return {name: [each[name] for each in found] for name in found[0]}
 
 

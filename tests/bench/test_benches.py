@@ -10,14 +10,12 @@ import pytest
 
 from tests.upserver import environment_of, run_python
 
+# Those that start a server of their own as these do, and take longer, are only asked what they are.
 TINY = {
     "ingest": "--sizes 10 --automations 1 --seconds 0.4",
-    "isolation": "--pairs 1 --seconds 0.4 --rate 10",
-    "latency": "--calls 3 --pause 0 --seconds 0.6 --points 100 --automations 12",
-    "recover": "--failed 20 --seconds 0.4 --rate 10",
+    "latency": "--calls 3 --pause 0 --seconds 0.6 --points 100 --automations 12 --firing 2",
     "rules": "--values 50 --rounds 2",
-    "waiting": "--changes 2 --requests 10 --clients 5",
-    "growth": "--rounds 2 --runs 6 --points 100 --elsewhere 4 --matching 2 --executions 5",
+    "growth": "--grow runs executions --rounds 2 --runs 6 --executions 5",
     "lists": "--runs 20 --executions 20 --versions 20 --others 20 --rounds 1",
 }
 HERE = Path(__file__).parent
