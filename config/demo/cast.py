@@ -116,11 +116,11 @@ def _crew(organization: Organization, name: str, project: str, about: str, admin
 
 
 def _person(name: str) -> User:
-    """Somebody who cannot sign in."""
+    """Somebody who cannot sign in, at an address that no mail reaches."""
     known = User.objects.filter(username=name).first()
     if known is not None:
         return known
-    user = User(username=name, email=f"{name}@example.com")
+    user = User(username=name, email=f"{name}@example.invalid")
     user.set_unusable_password()
     user.save()
     return user

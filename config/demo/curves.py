@@ -47,15 +47,16 @@ class Drift:
 def classifier(training: Training, chance: Random) -> Iterator[Values]:
     """An image classifier: losses and accuracies, the validation's once in a while."""
     every = max(1, training.steps // 40)
-    noise, coarse = Drift(chance, 0.035), Drift(chance, 0.012)
+    noise, coarse = Drift(chance, chance.uniform(0.025, 0.07)), Drift(chance, 0.012)
+    speed = (4 + 4 * training.quality) * chance.uniform(0.55, 1.3)
     floor, best = 0.62 - 0.5 * training.quality, 0.74 + 0.215 * training.quality
     for step in range(training.steps):
         done = step / training.steps
-        clean = floor + (2.3 - floor) * math.exp(-(4 + 4 * training.quality) * done)
+        clean = floor + (2.3 - floor) * math.exp(-speed * done)
         mishap = _mishap(training, done)
         loss = clean * (1 + noise.next()) + mishap
         accuracy = min(0.999, max(0.08, math.exp(-0.75 * loss) + 0.02 * chance.random()))
-        values = {"train/loss": loss, "train/accuracy": accuracy, "lr": _cosine(training, done)}
+        values = {"train/loss": loss, "train/accuracy": accuracy, "train/lr": _cosine(training, done)}
         if step % every == every - 1:
             spoilt = 1.6 * max(0.0, done - 0.45) ** 1.5 if training.fate == Fate.OVERFITS else 0.0
             learnt = best * (1 - math.exp(-6 * done)) - 0.12 * spoilt + coarse.next()
@@ -67,18 +68,18 @@ def classifier(training: Training, chance: Random) -> Iterator[Values]:
 def language_model(training: Training, chance: Random) -> Iterator[Values]:
     """The tuning of a language model: loss, gradient, throughput; perplexity once in a while."""
     every = max(1, training.steps // 25)
-    noise, gradient = Drift(chance, 0.02), Drift(chance, 0.09)
+    noise, gradient = Drift(chance, chance.uniform(0.012, 0.03)), Drift(chance, 0.09)
     pace = Drift(chance, 0.004, memory=0.9)
-    floor = 1.95 - 0.6 * training.quality
+    floor, speed = 1.95 - 0.6 * training.quality, chance.uniform(4.5, 10.0)
     for step in range(training.steps):
         done = step / training.steps
-        clean = floor + (3.1 - floor) * math.exp(-7 * done)
+        clean = floor + (3.1 - floor) * math.exp(-speed * done)
         mishap = _mishap(training, done)
         values = {
             "train/loss": clean * (1 + noise.next()) + mishap,
             "train/grad_norm": (0.8 + 1.6 * math.exp(-20 * done)) * math.exp(gradient.next()) + 4 * mishap,
             "train/tokens_per_second": 14_200 * (1 + pace.next()),
-            "lr": _linear(training, done),
+            "train/lr": _linear(training, done),
         }
         if step % every == every - 1:
             spoilt = 1.8 * max(0.0, done - 0.4) ** 1.5 if training.fate == Fate.OVERFITS else 0.0
@@ -121,7 +122,7 @@ def _told(training: Training, done: float, values: Values) -> Values:
     return {name: value if name in _UNTOUCHED else math.nan for name, value in values.items()}
 
 
-_UNTOUCHED = {"lr", "train/tokens_per_second"}
+_UNTOUCHED = {"train/lr", "train/tokens_per_second"}
 
 
 def _warm(done: float) -> float:

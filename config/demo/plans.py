@@ -92,7 +92,7 @@ def language_plans(chance: Random) -> list[Plan]:
 
 
 def _classifier(number: int, of: int, chance: Random) -> Plan:
-    progress = number / of
+    progress = number / (of - 1)
     architecture = _CLASSIFIERS[min(int(progress * len(_CLASSIFIERS) + chance.random()), 5)]
     rate = chance.choice((3e-4, 5e-4, 1e-3, 2e-3))
     fate = _CLASSIFIER_FATES.get(number, Fate.LEARNS)
@@ -117,7 +117,7 @@ def _classifier(number: int, of: int, chance: Random) -> Plan:
 
 
 def _language(number: int, of: int, chance: Random) -> Plan:
-    progress = number / of
+    progress = number / (of - 1)
     rate = chance.choice((5e-5, 1e-4, 2e-4))
     fate = _LANGUAGE_FATES.get(number, Fate.LEARNS)
     rate = 2e-3 if fate == Fate.DIVERGES else rate
@@ -151,7 +151,7 @@ def _plan(
 ) -> Plan:
     return Plan(
         number=number,
-        begins=min(0.985, progress + chance.uniform(0.0, 0.02)),
+        begins=0.97 * progress + chance.uniform(0.0, 0.015),
         lasts=timedelta(minutes=chance.uniform(35, 400)),
         config=config,
         training=training,

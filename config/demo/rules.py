@@ -14,9 +14,14 @@ from config.demo.cast import Cast, Crew
 from registry.models import Collection
 from runs.models import User
 
-_RUN = {"run": "${run_name}", "status": "${run_status}", "see": "${run_url}"}
+_RUN = {"rule": "${automation_name}", "run": "${run_name}", "status": "${run_status}", "see": "${run_url}"}
 _METRIC = {**_RUN, "why": "${metric_filter}", "value": "${metric_value}", "step": "${step}"}
-_VERSION = {"version": "${artifact_version}", "by": "${event_author}", "see": "${artifact_url}"}
+_VERSION = {
+    "rule": "${automation_name}",
+    "version": "${artifact_version}",
+    "by": "${event_author}",
+    "see": "${artifact_url}",
+}
 
 
 def rule(
@@ -216,7 +221,7 @@ def _wide_rules(cast: Cast) -> None:
 
 
 # At which the training that streams now is noticed.
-LIVE_LOSS = 3.0
+LIVE_LOSS = 3.4
 
 
 def _live_rules(cast: Cast) -> None:
