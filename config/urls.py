@@ -5,6 +5,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 import automations.urls
+import registry.urls
 import runs.urls
 
 admin.site.site_header = admin.site.site_title = "Tripline"
@@ -15,5 +16,6 @@ urlpatterns = [
     path("accounts/login/", LoginView.as_view(template_name="login.html"), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("", include(automations.urls)),
+    path("", include(registry.urls)),
     path("", include(runs.urls)),
 ]

@@ -7,6 +7,7 @@ import re
 import secrets
 import string
 import unicodedata
+from random import Random
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -21,8 +22,8 @@ _URL_BREAKERS = re.compile(r"[/\\:#?%]")
 
 # First parts of the paths that the installation itself serves.
 _OWN_PATHS = """
-admin api accounts static inbox inboxes registries artifacts automations search settings metrics healthz
-status tripline.py favicon.ico
+admin api accounts static media inbox inboxes registries artifacts automations executions search settings
+metrics healthz status profile teams i18n tripline.py favicon.ico robots.txt
 """
 
 
@@ -69,10 +70,15 @@ def validate_path_name(value: str) -> None:
         )
 
 
+def is_own_path(value: str) -> bool:
+    """Whether Tripline serves something of its own below this first part of a path."""
+    return value.casefold() in _OWN_PATHS.split()
+
+
 def validate_team_name(value: str) -> None:
     """A team's name is the first part of its pages' paths."""
     validate_path_name(value)
-    if value.casefold() in _OWN_PATHS.split():
+    if is_own_path(value):
         raise ValidationError(_("This name is taken by Tripline's own pages."), code="reserved")
 
 
@@ -112,6 +118,9 @@ reef ridge river robin sparrow stone thistle tide valley willow wren
 """
 
 
-def make_run_name(number: int) -> str:
+_CHANCE = secrets.SystemRandom()
+
+
+def make_run_name(number: int, *, chance: Random = _CHANCE) -> str:
     """A name one can say, for a run that was given none: `quiet-heron-12`."""
-    return f"{secrets.choice(_ADJECTIVES.split())}-{secrets.choice(_NOUNS.split())}-{number}"
+    return f"{chance.choice(_ADJECTIVES.split())}-{chance.choice(_NOUNS.split())}-{number}"

@@ -2,9 +2,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from runs import views
+from runs import paths  # noqa: F401  (makes <team:…> known)
+from runs.views import client, compare, home, run, search, table
 
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("tripline.py", views.client, name="client"),
+    path("", home.home, name="home"),
+    path("search/", search.search, name="search"),
+    path("tripline.py", client.client, name="client"),
+    path("<team:team_name>/", home.team, name="team"),
+    path("<team:team_name>/<str:project_name>/", table.runs, name="project"),
+    path("<team:team_name>/<str:project_name>/compare/", compare.compare, name="compare"),
+    path("<team:team_name>/<str:project_name>/delete/", table.delete, name="delete-runs"),
+    path("<team:team_name>/<str:project_name>/deleted/", table.deleted, name="deleted-runs"),
+    path("<team:team_name>/<str:project_name>/runs/<str:run_id>/", run.page, name="run"),
+    path("<team:team_name>/<str:project_name>/runs/<str:run_id>/series/", run.series, name="run-series"),
+    path("<team:team_name>/<str:project_name>/runs/<str:run_id>/live/", run.live, name="run-live"),
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 
 from automations import backoff
 from automations.catalog import Catalog
@@ -91,6 +92,12 @@ class ActionType(ABC):
     @abstractmethod
     def render(self, action: Action, occasion: Occasion) -> str:
         """The body that every attempt sends, with marks where secrets go."""
+
+    def sentence(self, config: Mapping[str, Any], target: str) -> str:
+        """What is done, as a part of a sentence: “Webhook to “hook””. `target` may be ""."""
+        if not target:
+            return str(self.label)
+        return _("%(action)s to “%(target)s”") % {"action": self.label, "target": target}
 
     def order(self, config: Mapping[str, Any]) -> str:
         """In which order its messages about one thing go out (`Order`)."""

@@ -66,6 +66,10 @@ class EventType(ABC, Generic[Facts]):
     def decide(self, config: Config, facts: Facts) -> Verdict: ...
 
     @abstractmethod
+    def sentence(self, config: Config) -> str:
+        """What the rule waits for, as a clause in the active language that follows “when”."""
+
+    @abstractmethod
     def describe(self, config: Config, facts: Facts, hit: int) -> Reason:
         """Why it fired at this hit."""
 

@@ -1,6 +1,6 @@
 """The only place that reads or writes metric chunks."""
 
-from runs.metrics.chunks import Series
+from runs.metrics.chunks import Series, floats
 from runs.metrics.compaction import compact
 from runs.metrics.neighbours import latest_finite, latest_finite_since, others_changed
 from runs.metrics.pieces import (
@@ -14,7 +14,7 @@ from runs.metrics.pieces import (
     tail,
     with_nonfinite,
 )
-from runs.metrics.series import series
+from runs.metrics.series import extremes, series
 from runs.metrics.storing import append, last_step
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "acceptances",
     "append",
     "compact",
+    "extremes",
+    "floats",
     "has_nonfinite",
     "in_batches",
     "last_step",

@@ -40,7 +40,7 @@ def series(
         high = math.inf if step_max is None else step_max
         found = _picked(found, [i for i, step in enumerate(found.steps) if low <= step <= high])
     if max_points is not None and len(found.values) > max_points:
-        found = _picked(found, _extremes(found.values, max_points))
+        found = _picked(found, extremes(found.values, max_points))
     return found
 
 
@@ -68,7 +68,7 @@ def _picked(whole: Series, positions: list[int]) -> Series:
     )
 
 
-def _extremes(values: Sequence[float], max_points: int) -> list[int]:
+def extremes(values: Sequence[float], max_points: int) -> list[int]:
     """Positions of what stands out in about `max_points / 5` stretches of equal length."""
     stretches = max(1, max_points // 5)
     total = len(values)

@@ -37,6 +37,11 @@ def set_member(team: Team, user: User, *, role: Role) -> Member:
     return member
 
 
+def remove_member(member: Member) -> None:
+    """What the person made stays; their keys see nothing of the team any more."""
+    member.delete()
+
+
 def _new_key(user: User, name: str, *, team: Team | None = None) -> tuple[ApiKey, str]:
     text = "tl-" + "".join(secrets.choice(_ALPHABET) for _i in range(KEY_LENGTH))
     key = ApiKey(user=user, team=team, name=name, prefix=text[:8], digest=digest_of(text))
