@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from runs import paths  # noqa: F401  (makes <team:…> known)
-from runs.views import client, home, people, run, search, table
+from runs.views import client, compare, home, people, run, search, table
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -18,5 +18,8 @@ urlpatterns = [
     path("teams/<str:team_name>/keys/<int:pk>/revoke/", people.revoke_service_key, name="service-key-revoke"),
     path("<team:team_name>/", home.team, name="team"),
     path("<team:team_name>/<str:project_name>/", table.runs, name="project"),
+    path("<team:team_name>/<str:project_name>/compare/", compare.compare, name="compare"),
+    path("<team:team_name>/<str:project_name>/delete/", table.delete, name="delete-runs"),
+    path("<team:team_name>/<str:project_name>/deleted/", table.deleted, name="deleted-runs"),
     path("<team:team_name>/<str:project_name>/runs/<str:run_id>/", run.page, name="run"),
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from runs import places
+from runs import places, sparkline as lines
 from runs.models import Project
 
 register = template.Library()
@@ -29,3 +30,18 @@ def panels(context: dict[str, Any], place: str, subject: object = None) -> SafeS
 def project_tabs(context: dict[str, Any], project: Project, current: str) -> dict[str, Any]:
     """The pages of a project; `current` is the key of the one that is shown."""
     return {"tabs": places.PROJECT_TABS.parts(context["request"], project), "current": current}
+
+
+@register.simple_tag
+def sparkline(path: str) -> SafeString:
+    box = f"0 0 {lines.WIDTH} {lines.HEIGHT}"
+    text = '<svg class="spark" viewBox="{}" width="{}" height="{}" aria-hidden="true"><path d="{}"/></svg>'
+    return format_html(text, box, lines.WIDTH, lines.HEIGHT, path)
+
+
+@register.simple_tag
+def value(number: float | str | None) -> str:
+    """A logged value in few digits; what is no finite number by its name."""
+    if number is None:
+        return "–"
+    return number if isinstance(number, str) else f"{number:.5g}"
