@@ -90,7 +90,7 @@ def of_registry(request: HttpRequest, registry: str) -> HttpResponse:
 
 
 def _list(request: HttpRequest, found: QuerySet[Execution], context: dict[str, Any]) -> HttpResponse:
-    form = HistoryForm(request.GET)
+    form = HistoryForm(request.GET, label_suffix="")
     page = keyset.page(request, form.narrow(found))
     filtered = any(request.GET.get(name) for name in form.fields)
     listed = fired.read(page.rows, request.user)
