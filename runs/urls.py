@@ -22,4 +22,6 @@ urlpatterns = [
     path("<team:team_name>/<str:project_name>/delete/", table.delete, name="delete-runs"),
     path("<team:team_name>/<str:project_name>/deleted/", table.deleted, name="deleted-runs"),
     path("<team:team_name>/<str:project_name>/runs/<str:run_id>/", run.page, name="run"),
+    path("<team:team_name>/<str:project_name>/runs/<str:run_id>/series/", run.series, name="run-series"),
+    path("<team:team_name>/<str:project_name>/runs/<str:run_id>/live/", run.live, name="run-live"),
 ]

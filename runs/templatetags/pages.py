@@ -10,6 +10,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from runs import places, sparkline as lines
 from runs.models import Project
+from runs.views.run import reading
+from runs.views.shown import number
 
 register = template.Library()
 
@@ -39,9 +41,5 @@ def sparkline(path: str) -> SafeString:
     return format_html(text, box, lines.WIDTH, lines.HEIGHT, path)
 
 
-@register.simple_tag
-def value(number: float | str | None) -> str:
-    """A logged value in few digits; what is no finite number by its name."""
-    if number is None:
-        return "–"
-    return number if isinstance(number, str) else f"{number:.5g}"
+register.simple_tag(number, name="value")
+register.simple_tag(reading)
