@@ -80,7 +80,7 @@ def watching(request: HttpRequest, collection: Collection) -> Panel:
 
 @registry_places.COLLECTION.add
 def collection(request: HttpRequest, collection: Collection) -> Panel:
-    """What fired: on its events, or for versions that it holds."""
+    """What fired where it lives: on its events, or for versions that it holds."""
     place = collection.registry or collection.project
     held = Membership.objects.filter(collection=collection).values("version")
     found = (
