@@ -250,6 +250,27 @@ def test_each_try_shows_what_was_sent_and_answered(penguins: Cast, ours: House) 
         assert shown in page
 
 
+@pytest.mark.parametrize(
+    ("state", "next_in", "polls"),
+    [
+        (DeliveryState.PENDING, timedelta(0), True),
+        (DeliveryState.PENDING, timedelta(seconds=30), True),
+        (DeliveryState.PENDING, timedelta(hours=1), False),
+        (DeliveryState.PENDING, None, False),  # it waits for the one before it, however long
+        (DeliveryState.HELD, None, False),
+        (DeliveryState.FAILED, None, False),
+        (DeliveryState.SUCCEEDED, None, False),
+    ],
+)
+def test_a_page_looks_again_only_while_something_is_on_its_way(
+    penguins: Cast, ours: House, state: DeliveryState, next_in: timedelta | None, polls: bool
+) -> None:
+    next_at = None if next_in is None else clock.now() + next_in
+    Delivery.objects.filter(pk=ours.delivery.pk).update(state=state, next_at=next_at)
+    page = Visitor(penguins.vera).sees(f"/executions/{ours.execution.pk}/")
+    assert ('hx-trigger="every' in page) == polls
+
+
 # --- History --------------------------------------------------------------------------------------
 
 
