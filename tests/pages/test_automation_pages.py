@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 
-from automations import fired
+from automations import fired, notices, trial
 from automations.models import Attempt, Automation, Delivery, DeliveryState, Execution, Inbox, Mode
 from automations.services import rules, targets
 from registry.services.versions import create_version, link_version
@@ -363,6 +364,24 @@ def test_history_stays_when_the_rule_and_the_run_are_gone(
     assert "real" in page
     assert "exp-2" in page
     assert execution.run.page not in page  # it leads nowhere
+
+
+@pytest.mark.usefixtures("loopback")
+def test_what_no_rule_decided_has_its_page_too(penguins: Cast, httpserver: HTTPServer) -> None:
+    """A message sent to try an integration, and that Tripline disabled one."""
+    httpserver.expect_request("/hook").respond_with_data("thanks")
+    hook = cast.webhook(penguins.team, httpserver.url_for("/hook"), name="penguin-hook")
+    trial.try_integration(hook, actor=penguins.max)
+    tried = Execution.objects.latest("pk")
+    page = Visitor(penguins.vera).sees(f"/executions/{tried.pk}/")
+    assert "An integration is tried by hand" in page
+    assert "max tried the integration penguin-hook" in page
+    assert "thanks" in page
+    notices.integration_disabled(hook, clock.now())
+    told = Execution.objects.latest("pk")
+    assert told != tried
+    assert "An integration is disabled" in Visitor(penguins.vera).sees(f"/executions/{told.pk}/")
+    assert Visitor(penguins.otto).status(f"/executions/{told.pk}/") == 404
 
 
 # --- Panels on other pages ------------------------------------------------------------------------
