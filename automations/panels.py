@@ -71,19 +71,24 @@ def registry(request: HttpRequest, registry: Registry) -> Panel:
 
 
 @registry_places.COLLECTION.add
+def watching(request: HttpRequest, collection: Collection) -> Panel:
+    """Which automations watch it."""
+    found = access.automations(request.user).filter(_watching(collection)).order_by("-pk")
+    rows = overview.rows(found[:SHOWN], request.user)
+    return render_to_string("automations/panel_watching.html", {"automations": rows}, request)
+
+
+@registry_places.COLLECTION.add
 def collection(request: HttpRequest, collection: Collection) -> Panel:
-    """What watches a collection, and what fired: on its events, or for versions that it holds."""
+    """What fired where it lives: on its events, or for versions that it holds."""
     place = collection.registry or collection.project
-    watching = access.automations(request.user).filter(_watching(collection)).order_by("-pk")
-    rows = overview.rows(watching[:SHOWN], request.user)
     held = Membership.objects.filter(collection=collection).values("version")
     found = (
         access.executions(request.user)
         .filter(_where(place))
         .filter(Q(event__collection=collection) | Q(automation__collection=collection) | Q(version__in=held))
     )
-    watched = render_to_string("automations/panel_watching.html", {"automations": rows}, request)
-    return Panel(watched + _panel(request, found))
+    return _panel(request, found)
 
 
 def _watching(collection: Collection) -> Q:

@@ -9,6 +9,7 @@ from django.urls import reverse
 from registry import access
 from registry.models import Collection, Registry
 from runs.access import Person
+from runs.names import normalized
 
 # What is below a registry and no collection; a collection of such a name has its page by its number.
 _OWN_NAMES = frozenset({"automations"})
@@ -34,7 +35,7 @@ def slug_for(registry: Registry, person: Person) -> str:
 
 
 def registry_by_slug(slug: str, person: Person) -> Registry | None:
-    name, _colon, organization = slug.partition(":")
+    name, _colon, organization = normalized(slug).partition(":")
     found = access.registries(person).filter(name=name).select_related("organization").order_by("pk")
     if organization.isascii() and organization.isdecimal() and len(organization) < 19:
         found = found.filter(organization=int(organization))

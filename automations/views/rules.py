@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from automations import access, fired, overview, testfire
-from automations.models import Action, Automation, Execution, Mode
+from automations import access, fired, overview, testfire, wording
+from automations.models import Automation, Execution, Mode
 from automations.services import rules
 from automations.views.layout import layout_of, may
 from registry.models import Registry
@@ -99,7 +99,7 @@ def automation(request: HttpRequest, pk: int) -> HttpResponse:
             **layout_of(scope, request.user),
             "row": overview.row(found, request.user),
             "fired": newest,
-            "actions": [(action, _content(action)) for action in found.actions.all()],
+            "actions": _actions(found, request),
             "more": len(newest) == RECENT and mine[RECENT:].exists(),
             "may_write": may_write,
             "may_edit": may_write and request.user.is_staff,
@@ -112,9 +112,16 @@ def _automation_or_404(request: HttpRequest, pk: int) -> Automation:
     return get_object_or_404(overview.with_scopes(access.automations(request.user)), pk=pk)
 
 
-def _content(action: Action) -> str:
-    """What an action says, as it was written: templates, not values."""
-    return json.dumps(action.config, indent=2, ensure_ascii=False) if action.config else ""
+def _actions(automation: Automation, request: HttpRequest) -> list[tuple[str, str]]:
+    """What is done, and what is said by it as it was written: templates, not values."""
+    seen = overview.seen_integrations([automation], request.user)
+    return [
+        (
+            wording.action_words(action, seen),
+            json.dumps(action.config, indent=2, ensure_ascii=False) if action.config else "",
+        )
+        for action in automation.actions.all()
+    ]
 
 
 @require_POST

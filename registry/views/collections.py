@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db.models import Prefetch
@@ -17,6 +19,7 @@ from registry.views.lookups import (
 from registry.views.registries import collection_list
 from runs import access as runs_access, keyset
 from runs.models import Run
+from runs.names import normalized
 from runs.views.lookup import project_of
 
 
@@ -34,7 +37,7 @@ def of_project(request: HttpRequest, team_name: str, project_name: str) -> HttpR
 @login_required
 def in_project(request: HttpRequest, team_name: str, project_name: str, collection: str) -> HttpResponse:
     place = project_of(request, team_name, project_name)
-    found = get_object_or_404(visible_collections(request), project=place, name=collection)
+    found = get_object_or_404(visible_collections(request), project=place, name=normalized(collection))
     return _page(request, found)
 
 
@@ -42,7 +45,7 @@ def in_project(request: HttpRequest, team_name: str, project_name: str, collecti
 @login_required
 def in_registry(request: HttpRequest, registry: str, collection: str) -> HttpResponse:
     place = registry_or_404(request, registry)
-    found = get_object_or_404(visible_collections(request), registry=place, name=collection)
+    found = get_object_or_404(visible_collections(request), registry=place, name=normalized(collection))
     return _page(request, found, registry)
 
 
@@ -53,7 +56,7 @@ def by_number(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(visible_collections(request), pk=pk)
     slug = paths.slug_for(found.registry, request.user) if found.registry else ""
     where = paths.collection_path(found, slug)
-    return _page(request, found, slug) if where == request.path else redirect(where)
+    return _page(request, found, slug) if unquote(where) == request.path else redirect(where)
 
 
 def _page(request: HttpRequest, collection: Collection, slug: str = "") -> HttpResponse:
@@ -110,4 +113,6 @@ def in_collection(collection: Collection, label: str) -> Membership | None:
     rows = collection.memberships.select_related("version", "linked_by")
     if label.startswith("v") and (index := keyset.number(label[1:])) is not None:
         return rows.filter(index=index).first()
-    return rows.filter(version__aliases__collection=collection, version__aliases__name=label).first()
+    return rows.filter(
+        version__aliases__collection=collection, version__aliases__name=normalized(label)
+    ).first()

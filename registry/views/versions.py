@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,6 +15,7 @@ from registry import access, paths, places
 from registry.models import ArtifactVersion, Collection, Membership
 from registry.views.collections import in_collection, layout, visible_runs
 from registry.views.lookups import registry_or_404, visible_collections
+from runs.names import normalized
 from runs.views.lookup import project_of
 
 # So many files stand on one page.
@@ -26,7 +28,7 @@ def in_project(
     request: HttpRequest, team_name: str, project_name: str, collection: str, label: str
 ) -> HttpResponse:
     place = project_of(request, team_name, project_name)
-    found = get_object_or_404(visible_collections(request), project=place, name=collection)
+    found = get_object_or_404(visible_collections(request), project=place, name=normalized(collection))
     return _page(request, found, label)
 
 
@@ -34,7 +36,7 @@ def in_project(
 @login_required
 def in_registry(request: HttpRequest, registry: str, collection: str, label: str) -> HttpResponse:
     place = registry_or_404(request, registry)
-    found = get_object_or_404(visible_collections(request), registry=place, name=collection)
+    found = get_object_or_404(visible_collections(request), registry=place, name=normalized(collection))
     return _page(request, found, label, registry)
 
 
@@ -53,7 +55,7 @@ def _page(request: HttpRequest, collection: Collection, label: str, slug: str = 
     if place is None:
         raise Http404
     where = paths.version_path(collection, place.index, slug)
-    if request.path != where:
+    if request.path != unquote(where):
         return redirect(where)
     version = place.version
     return render(
