@@ -56,7 +56,7 @@ def _create(url: str, name: str) -> str:
     import psycopg
 
     with psycopg.connect(url, autocommit=True) as database:
-        database.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        database.execute(f'CREATE DATABASE "{name}"')
     return url.replace("/postgres?", f"/{name}?")
 
 
