@@ -28,7 +28,8 @@ def copy(row: Model, count: int, varied: Mapping[str, str]) -> int:
     meta, before = row._meta, type(row)._default_manager.latest("pk").pk
     key = meta.pk.column
     named = {column: text.format(before=before) for column, text in varied.items()}
-    columns = [field.attname for field in meta.concrete_fields if field.attname != key or key in named]
+    every = [str(field.column) for field in meta.concrete_fields]
+    columns = [column for column in every if column != key or key in named]
     statement = _COPIES.format(
         table=meta.db_table,
         key=key,
