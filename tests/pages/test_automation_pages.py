@@ -190,6 +190,26 @@ def test_who_may_not_is_offered_nothing(penguins: Cast, ours: House) -> None:
     assert "redeliver" not in Visitor(penguins.vera).sees(execution)
 
 
+def test_a_new_rule_is_offered_where_it_would_watch_to_those_who_may_make_it(
+    penguins: Cast, ours: House
+) -> None:
+    staff(penguins.max)
+    add = "/admin/automations/automation/add/?scope_type="
+    places = {
+        "/penguins/penguin-project/automations/": f"{add}project&amp;project={ours.project.pk}",
+        f"/artifacts/{ours.collection.pk}/": f"{add}collection&amp;collection={ours.collection.pk}",
+    }
+    for place, link in places.items():
+        assert link in Visitor(penguins.max).sees(place)
+        assert add not in Visitor(penguins.ada).sees(place)  # an admin, but not staff
+    staff(penguins.vera)
+    assert all(add not in Visitor(penguins.vera).sees(place) for place in places)  # staff, but a viewer
+    page = Visitor(penguins.max).sees(f"/artifacts/{ours.collection.pk}/")
+    link = page.partition(f'href="{add}')[2].partition('"')[0].replace("&amp;", "&")
+    form = Visitor(penguins.max).sees(add + link)
+    assert f'value="{ours.collection.pk}" selected' in form
+
+
 def _main(page: str) -> str:
     return page.partition("<main")[2]
 
