@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,9 +12,11 @@ from pytest_httpserver import HTTPServer
 
 from automations import fired, notices, trial
 from automations.models import Attempt, Automation, Delivery, DeliveryState, Execution, Inbox, Mode
-from automations.services import rules, targets
+from automations.services import canary, rules, targets
+from automations.templatetags.moments import with_times
 from registry.services.versions import create_version, link_version
 from runs import clock
+from runs.services.projects import create_project
 from tests import cast
 from tests.api.house import House, furnish, superuser
 from tests.cast import Cast
@@ -63,8 +65,6 @@ def test_the_lists_of_everything_leave_out_what_one_may_not_see(penguins: Cast, 
 
 def test_a_project_shows_every_rule_that_can_fire_in_it(penguins: Cast, ours: House) -> None:
     """Its own, its collections', its team's and the organization's; not those of another project."""
-    from runs.services.projects import create_project
-
     cast.rule(ours.collection, "version_added", {}, name="of the collection")
     cast.rule(penguins.team, "run_status", {"statuses": ["failed"]}, name="of the team")
     cast.rule(penguins.organization, "run_status", {"statuses": ["failed"]}, name="of everything")
@@ -85,7 +85,7 @@ def test_a_rule_of_the_whole_organization_shows_each_reader_their_own_history(
     penguins: Cast, ours: House
 ) -> None:
     everywhere = cast.rule(penguins.organization, "run_status", {"statuses": ["running"]}, name="everywhere")
-    theirs = cast.create_project(penguins.otters, "dive")
+    theirs = create_project(penguins.otters, "dive")
     cast.new_run(theirs, name="otter-dive")
     cast.decide()
     place = f"/automations/{everywhere.pk}/"
@@ -188,6 +188,26 @@ def test_who_may_not_is_offered_nothing(penguins: Cast, ours: House) -> None:
     assert edit not in Visitor(penguins.max).sees(place)  # a member, but not staff
     assert "redeliver" in Visitor(penguins.max).sees(execution)
     assert "redeliver" not in Visitor(penguins.vera).sees(execution)
+
+
+def test_a_new_rule_is_offered_where_it_would_watch_to_those_who_may_make_it(
+    penguins: Cast, ours: House
+) -> None:
+    staff(penguins.max)
+    add = "/admin/automations/automation/add/?scope_type="
+    places = {
+        "/penguins/penguin-project/automations/": f"{add}project&amp;project={ours.project.pk}",
+        f"/artifacts/{ours.collection.pk}/": f"{add}collection&amp;collection={ours.collection.pk}",
+    }
+    for place, link in places.items():
+        assert link in Visitor(penguins.max).sees(place)
+        assert add not in Visitor(penguins.ada).sees(place)  # an admin, but not staff
+    staff(penguins.vera)
+    assert all(add not in Visitor(penguins.vera).sees(place) for place in places)  # staff, but a viewer
+    page = Visitor(penguins.max).sees(f"/artifacts/{ours.collection.pk}/")
+    link = page.partition(f'href="{add}')[2].partition('"')[0].replace("&amp;", "&")
+    form = Visitor(penguins.max).sees(add + link)
+    assert f'value="{ours.collection.pk}" selected' in form
 
 
 def _main(page: str) -> str:
@@ -491,8 +511,6 @@ def test_names_messages_and_answers_stay_text(penguins: Cast) -> None:
     ],
 )
 def test_moments_in_sentences_are_times(text: str, shown: str) -> None:
-    from automations.templatetags.moments import with_times
-
     assert shown in with_times(text)
 
 
@@ -557,8 +575,6 @@ def test_ten_rows_take_as_many_questions_as_one(
 
 
 def test_superusers_see_every_team_but_nothing_of_the_canary(penguins: Cast, ours: House) -> None:
-    from automations.services import canary
-
     canary.send()
     cast.decide()
     root = Visitor(superuser())
@@ -574,4 +590,3 @@ def test_what_happened_in_a_project_is_found_without_its_event(penguins: Cast, o
     found: Any = fired.in_project(Execution.objects.all(), ours.project)
     assert [each.pk for each in found] == [ours.execution.pk]
     assert not fired.in_project(Execution.objects.all(), penguins.project)
-    assert datetime.now(UTC) > ours.execution.created_at
