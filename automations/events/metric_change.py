@@ -93,6 +93,9 @@ class RunMetricChange(MetricEventType[MetricFacts]):
             most = most / least * (1 + SLACK) if least > 0 else math.inf
         return -most, most
 
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        return True
+
     def met(self, config: Config, number: float) -> bool:
         return self.strength(config, number) >= limit(config)
 

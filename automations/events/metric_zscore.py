@@ -150,6 +150,9 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
         scores = [score for one in moments for score in map(one.score, extremes) if not math.isnan(score)]
         return min(scores, default=math.nan), max(scores, default=math.nan)
 
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        return bool(config["baseline"] == "runs")
+
     def exact(self, config: Config, facts: ZScoreFacts, end: int) -> float:
         moments = self._moments(config, facts, end)
         return moments.score(facts.track.values[end]) if moments else math.nan

@@ -141,10 +141,10 @@ class MetricEventType(RunEventType[M], Generic[M]):
     def true_ends(self, config: Config, facts: M, first: int) -> list[int]:
         """The ends from `first` on, in order, at which the condition holds."""
         borders = self.borders(config)
-        if self._never(config, self.bounds(config, facts)):
+        if self.never(config, self.bounds(config, facts)):
             return []
         signal = self.signal(config, facts)
-        if self._never(config, (signal.low, signal.high)):
+        if self.never(config, (signal.low, signal.high)):
             return []
         numbers = signal.numbers
         return [
@@ -159,7 +159,11 @@ class MetricEventType(RunEventType[M], Generic[M]):
         """Between which every number lies for certain, found with less work than the numbers."""
         return -math.inf, math.inf
 
-    def _never(self, config: Config, bounds: tuple[float, float]) -> bool:
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        """Whether of all values `bounds` asks for the lowest and the highest only."""
+        return False
+
+    def never(self, config: Config, bounds: tuple[float, float]) -> bool:
         """Whether numbers between these lie on one side of every border, and not on the side that is met."""
         low, high = bounds
         may_cross = any(low <= border <= high for border in self.borders(config))
@@ -340,6 +344,9 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
 
     def bounds(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
         return facts.track.extremes
+
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        return True
 
     def met(self, config: Config, number: float) -> bool:
         return number == number and COMPARISONS[config["comparison"]](number, limit(config))
