@@ -44,7 +44,7 @@ urlpatterns = [
     re_path("^me/?$", people.MeView.as_view(), name="me"),
     re_path("^presets/?$", presets.PresetsView.as_view(), name="presets"),
     re_path(
-        "^automations/backtest/?$", backtests.BacktestViewSet.as_view({"post": "create"}), name="backtest"
+        "^automations/backtest/?$", backtests.BacktestViewSet.as_view({"post": "try_out"}), name="backtest"
     ),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

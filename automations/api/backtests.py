@@ -119,7 +119,7 @@ class BacktestViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
     @extend_schema(
         request=BacktestRequestSerializer, responses={200: BacktestSerializer, 202: BacktestSerializer}
     )
-    def create(self, request: Request) -> Response:
+    def try_out(self, request: Request) -> Response:
         """Try a rule on stored runs: on which would it have fired, where, and is it to be trusted.
 
         200 has all of it. 202 has the beginning, and the id of a job that works on the rest; a new one

@@ -142,6 +142,7 @@ def test_the_command_says_what_it_deleted(penguins: Cast, clock: Clock) -> None:
         ["0", "attempts"],
         ["2", "events"],
         ["1", "idempotency", "keys"],
+        ["0", "backtests"],
     ]
     assert Execution.objects.count() == 0
 
