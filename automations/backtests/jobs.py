@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from automations.backtests.drafts import Draft
 from automations.backtests.engine import Replays
@@ -95,14 +97,22 @@ def _progress(report: Report) -> Progress:
 
 
 def _spawn(pk: int, lease: uuid.UUID) -> None:
-    """Nobody waits for it: it says itself how far it is, and if it dies, the sweep notices."""
+    """It says itself how far it is. Should it die, its end is noticed here, or else by the sweep."""
     arguments = [sys.executable, "-m", "django", "backtest", str(pk), str(lease)]
+    path = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "TRIPLINE_DATA_DIR": str(settings.TRIPLINE_DATA_DIR),
-        "PYTHONPATH": os.pathsep.join(
-            [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
-        ),
+        "PYTHONPATH": os.pathsep.join(path),
     }
-    subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+    threading.Thread(target=_watch, args=[process, pk, lease], name="backtest", daemon=True).start()
+
+
+def _watch(process: subprocess.Popen[bytes], pk: int, lease: uuid.UUID) -> None:
+    try:
+        if process.wait() != 0:
+            backtests.fail(pk, lease, backtests.died())
+    finally:
+        connection.close()  # this thread's own

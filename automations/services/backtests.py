@@ -94,6 +94,10 @@ def fail(pk: int, lease: uuid.UUID, problem: str) -> None:
     _ring_for_next()
 
 
+def died() -> str:
+    return _("Whoever worked on it died; try it again.")
+
+
 def _write(pk: int, lease: uuid.UUID, progress: Progress, **fields: Any) -> bool:
     mine = Backtest.objects.filter(pk=pk, lease=lease, state=BacktestState.RUNNING)
     known = {"done": progress.done, "total": progress.total, "result": progress.result}
@@ -108,7 +112,7 @@ def _fail(jobs: Any, problem: str) -> None:
 
 def sweep(now: datetime) -> None:
     """Jobs whose worker died have failed, and say so; those that wait are rung for."""
-    _fail(Backtest.objects.filter(beat_at__lte=now - LEASE), _("Whoever worked on it died; try it again."))
+    _fail(Backtest.objects.filter(beat_at__lte=now - LEASE), died())
     if Backtest.objects.filter(state=BacktestState.PENDING, created_at__lte=now - _RING_AFTER).exists():
         _ring_for_next()
 
