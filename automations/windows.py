@@ -248,16 +248,16 @@ def _farthest(values: Sequence[float], window: int) -> float:
     # R37 rounds the mean before it is subtracted.
     of_sum = error * math.sqrt(count * total) + 4 * ROUNDOFF * window * max(map(abs, values))
     of_spread = 4 * error * total * math.sqrt(count * window)
-    added = list(map(operator.sub, sums[window:], sums))
+    added = map(operator.sub, sums[window:], sums)
     squared = map(operator.sub, squares[window:], squares)
-    spreads = [window * both - one * one - of_spread for both, one in zip(squared, added, strict=True)][:-1]
-    if min(spreads) <= 0:
+    try:
+        scores = [  # squares of them; negative where the spread may be 0
+            (far := abs(value * window - one) + of_sum) * far / (window * both - one * one - of_spread)
+            for value, one, both in zip(off[window:], added, squared, strict=False)
+        ]
+    except ZeroDivisionError:
         return math.inf
-    looked_at = zip(off[window:], added, spreads, strict=False)
-    squares = [
-        (distance := abs(value * window - one) + of_sum) * distance / both for value, one, both in looked_at
-    ]
-    return math.sqrt(max(squares)) * (1 + SLACK)
+    return math.inf if min(scores) < 0 else math.sqrt(max(scores)) * (1 + SLACK)
 
 
 def _estimated_score(value: float, mean: float, spread: int, unit: int) -> float:

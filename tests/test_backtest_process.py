@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,36 +44,40 @@ def workers(server: UpServer) -> list[int]:
     return found
 
 
-def test_it_is_worked_on_beside_the_server_and_read_from_it(tmp_path: Path) -> None:
-    with up_server(tmp_path / "data", env=LATER) as server:
-        rest = Rest(server.url, server.key)
-        job = try_out(rest)
-        assert job["state"] == "pending"
-        told: dict[str, Any] = {}
-
-        def is_over() -> bool:
-            told.update(rest.get(f"automations/backtests/{job['id']}/"))
-            return told["state"] not in {"pending", "running"}
-
-        wait_for(is_over, within=60, every=0.1)
-        assert (told["state"], told["problem"], told["done"]) == ("finished", "", 1)
-        assert told["runs"][0]["firings"][0]["text"] == "loss = 0.9 > 0.6 at step 1"
-        wait_for(lambda: not workers(server))
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpServer]:
+    with up_server(tmp_path_factory.mktemp("backtest") / "data", env=LATER) as running:
+        yield running
 
 
-def test_a_worker_that_is_killed_leaves_a_job_that_says_so(tmp_path: Path) -> None:
-    with up_server(tmp_path / "data", env=LATER) as server:
-        rest = Rest(server.url, server.key)
-        job = try_out(rest)
-        wait_for(lambda: workers(server), within=30)
-        (worker,) = workers(server)
-        os.kill(worker, signal.SIGKILL)
-        told: dict[str, Any] = {}
+def ended(rest: Rest, job: int, *, within: float) -> dict[str, Any]:
+    """What it says when it has ended."""
+    told: dict[str, Any] = {}
 
-        def is_over() -> bool:
-            told.update(rest.get(f"automations/backtests/{job['id']}/"))
-            return told["state"] not in {"pending", "running"}
+    def is_over() -> bool:
+        told.update(rest.get(f"automations/backtests/{job}/"))
+        return told["state"] not in {"pending", "running"}
 
-        wait_for(is_over, within=10, every=0.1)
-        assert told["state"] == "failed"
-        assert told["problem"] == "Whoever worked on it died; try it again."
+    wait_for(is_over, within=within, every=0.1)
+    return told
+
+
+def test_it_is_worked_on_beside_the_server_and_read_from_it(server: UpServer) -> None:
+    rest = Rest(server.url, server.key)
+    job = try_out(rest)
+    assert job["state"] == "pending"
+    told = ended(rest, job["id"], within=60)
+    assert (told["state"], told["problem"], told["done"]) == ("finished", "", told["total"])
+    assert told["runs"][0]["firings"][0]["text"] == "loss = 0.9 > 0.6 at step 1"
+    wait_for(lambda: not workers(server))
+
+
+def test_a_worker_that_is_killed_leaves_a_job_that_says_so(server: UpServer) -> None:
+    rest = Rest(server.url, server.key)
+    job = try_out(rest)
+    wait_for(lambda: workers(server), within=30)
+    (worker,) = workers(server)
+    os.kill(worker, signal.SIGKILL)
+    told = ended(rest, job["id"], within=10)
+    assert told["state"] == "failed"
+    assert told["problem"] == "Whoever worked on it died; try it again."

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from automations import tasks
 from automations.backtests import jobs
 from automations.models import Automation, Backtest, Execution
 from automations.services import backtests
@@ -110,6 +111,20 @@ def test_a_long_one_becomes_a_job_that_can_be_read_while_it_runs(
     done = max_.get(f"automations/backtests/{job['id']}/").json
     assert (done["state"], done["done"], done["summary"]["fired"]) == ("finished", 5, 2)
     assert done["runs"][2]["firings"][0]["text"] == "loss = 0.9 > 0.6 at step 1"
+
+
+@pytest.mark.usefixtures("season", "later")
+def test_where_workers_are_processes_of_their_own_the_task_does_it(
+    max_: Api, penguins: Cast, settings: Settings
+) -> None:
+    settings.TRIPLINE_EMBEDDED = False
+    job = max_.post("automations/backtest/", body(penguins)).json["id"]
+    tasks.backtest(job)
+    told = max_.get(f"automations/backtests/{job}/").json
+    assert (told["state"], told["done"], told["summary"]["fired"]) == ("finished", 5, 2)
+    Backtest.objects.update(done=0)
+    tasks.backtest(job)
+    assert max_.get(f"automations/backtests/{job}/").json["done"] == 0, "a second message changes nothing"
 
 
 @pytest.mark.usefixtures("season", "later")
