@@ -21,8 +21,8 @@ _URL_BREAKERS = re.compile(r"[/\\:#?%]")
 
 # First parts of the paths that the installation itself serves.
 _OWN_PATHS = """
-admin api accounts static inbox inboxes registries artifacts automations search settings metrics healthz
-status tripline.py favicon.ico
+admin api accounts static media inbox inboxes registries artifacts automations executions search settings
+metrics healthz status profile teams i18n tripline.py favicon.ico robots.txt
 """
 
 
@@ -69,10 +69,15 @@ def validate_path_name(value: str) -> None:
         )
 
 
+def is_own_path(value: str) -> bool:
+    """Whether Tripline serves something of its own below this first part of a path."""
+    return value.casefold() in _OWN_PATHS.split()
+
+
 def validate_team_name(value: str) -> None:
     """A team's name is the first part of its pages' paths."""
     validate_path_name(value)
-    if value.casefold() in _OWN_PATHS.split():
+    if is_own_path(value):
         raise ValidationError(_("This name is taken by Tripline's own pages."), code="reserved")
 
 

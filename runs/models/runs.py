@@ -67,6 +67,11 @@ class Run(models.Model):
         return f"/{self.project.team.name}/{self.project.name}/runs/{self.run_id}"
 
     @property
+    def page(self) -> str:
+        """The same as a link on a page."""
+        return f"{quote(self.path)}/"
+
+    @property
     def url(self) -> str:
         return settings.TRIPLINE_BASE_URL + quote(self.path)
 

@@ -74,6 +74,10 @@ class Visitor:
 
     def watch(self) -> None:
         self.page.on("pageerror", lambda error: self.troubles.append(f"error {error}"))
+        self.page.on(
+            "console",
+            lambda said: self.troubles.append(said.text) if "Security Policy" in said.text else None,
+        )
         self.page.on("dialog", lambda dialog: self.troubles.append(f"dialog {dialog.message}"))
         self.page.on(
             "response",
@@ -143,6 +147,7 @@ def test_a_stranger_signs_in_and_comes_where_they_wanted_to_go(stranger: Visitor
 
 def test_signing_out_ends_the_session(stranger: Visitor) -> None:
     stranger.sign_in()
+    stranger.page.get_by_text("admin", exact=True).click()
     stranger.page.get_by_role("button", name="Sign out").click()
     expect(stranger.page.get_by_role("button", name="Sign in")).to_be_visible()
     stranger.page.goto("/")
@@ -162,7 +167,7 @@ def test_the_empty_start_page_shows_a_snippet_that_logs_the_first_run(
     assert snippet.count("tl-…") == 1
     paste(snippet.replace("tl-…", visitor.server.key), tmp_path)
     page.reload()
-    row = page.get_by_role("row").nth(1)
+    row = page.get_by_role("listitem").filter(has=page.locator(".badge"))
     expect(row).to_contain_text("main/first")
     expect(row.locator(".badge")).to_have_text("Finished")
     # Nine hours ahead of the UTC that was sent.
@@ -251,7 +256,7 @@ def full_of_markup(rest: Rest) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("place", "within"),
     [
-        ("/", "td"),
+        ("/", "li"),
         ("/inboxes/", "li"),
         ("/inboxes/{id}/", "pre"),
         ("/inboxes/{id}/", "h1"),
@@ -274,7 +279,7 @@ def test_markup_in_names_and_bodies_stays_text(
 
 # --- For everybody --------------------------------------------------------------------------------
 
-PLACES = ["/", "/inboxes/", "/inboxes/{id}/", "/status/", "/no-such-page"]
+PLACES = ["/", "/inboxes/", "/inboxes/{id}/", "/status/", "/no-such-page/"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -289,7 +294,7 @@ def test_pages_are_accessible_and_fit_a_phone(
     for place in PLACES:
         visitor.page.goto(place.format(id=full_of_markup["id"]))
         assert_accessible_and_fitting(visitor.page)
-    visitor.troubles.remove(f"404 {visitor.server.url}/no-such-page")  # as it should
+    visitor.troubles.remove(f"404 {visitor.server.url}/no-such-page/")  # as it should
 
 
 def assert_accessible_and_fitting(page: Page) -> None:

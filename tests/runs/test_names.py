@@ -29,7 +29,11 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
             ["a b", "a.b", "v1", "実験", "..."],
             ["a/b", "a\\b", "a:b", "a#b", "a?b", "a%b", ".", "..", " a", "a ", "", "a\x00", "a\ud800"],
         ),
-        (names.validate_team_name, ["penguins", "administrators"], ["admin", "API", "Static", "registries"]),
+        (
+            names.validate_team_name,
+            ["penguins", "administrators"],
+            ["admin", "API", "Static", "registries", "Teams", "profile", "search"],
+        ),
         (names.validate_metric_name, ["val/loss", "a.b", " ", "x" * 250], ["", "x" * 251, "a\x00", "\ud800"]),
     ],
 )

@@ -1,7 +1,12 @@
-// Times are sent in UTC and shown in the reader's zone.
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const moment = new Date(time.dateTime);
-  if (isNaN(moment)) continue;
-  time.title = moment.toISOString();
-  time.textContent = moment.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+// Times are sent in UTC and shown in the reader's zone, in what comes later too.
+function localize(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    if (time.title || isNaN(moment)) continue;
+    time.title = moment.toISOString();
+    const style = time.hasAttribute("data-short") ? "short" : "medium";
+    time.textContent = moment.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: style });
+  }
 }
+localize(document);
+document.addEventListener("htmx:load", (event) => localize(event.target));

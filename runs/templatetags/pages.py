@@ -1,0 +1,31 @@
+"""What pages of all layers are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString, mark_safe
+
+from runs import places
+from runs.models import Project
+
+register = template.Library()
+
+_PANELS: dict[str, places.Place[Any, places.Panel]] = {
+    "home": places.HOME,
+    "team": places.TEAM,
+    "run": places.RUN,
+}
+
+
+@register.simple_tag(takes_context=True)
+def panels(context: dict[str, Any], place: str, subject: object = None) -> SafeString:
+    """What the layers above have to show in this place."""
+    return mark_safe("".join(_PANELS[place].parts(context["request"], subject)))  # noqa: S308  # rendered
+
+
+@register.inclusion_tag("runs/tabs.html", takes_context=True)
+def project_tabs(context: dict[str, Any], project: Project, current: str) -> dict[str, Any]:
+    """The pages of a project; `current` is the key of the one that is shown."""
+    return {"tabs": places.PROJECT_TABS.parts(context["request"], project), "current": current}
