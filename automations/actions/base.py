@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from automations import backoff
 from automations.catalog import Catalog
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from automations.models import Action, Delivery
     from runs.models import User
 
-ACTIONS: Catalog[ActionType] = Catalog("action type")
+ACTIONS: Catalog[ActionType] = Catalog(_("action type"))
 
 
 @dataclass(frozen=True, slots=True)

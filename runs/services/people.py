@@ -37,6 +37,13 @@ def set_member(team: Team, user: User, *, role: Role) -> Member:
     return member
 
 
+def set_language(user: User, language: str) -> None:
+    """What `user` reads from now on; "" is what the browser asks for."""
+    user.language = language
+    user.clean_fields(exclude=[field.name for field in User._meta.fields if field.name != "language"])
+    user.save(update_fields=["language"])
+
+
 def _new_key(user: User, name: str, *, team: Team | None = None) -> tuple[ApiKey, str]:
     text = "tl-" + "".join(secrets.choice(_ALPHABET) for _i in range(KEY_LENGTH))
     key = ApiKey(user=user, team=team, name=name, prefix=text[:8], digest=digest_of(text))
