@@ -122,6 +122,14 @@ def require_scope_role(user: Person, scope: Scope, at_least: Role) -> None:
         raise PermissionDenied(_("Only superusers make automations for the whole organization."))
 
 
+def require_history_role(user: Person, execution: Execution, at_least: Role) -> None:
+    """Raise `PermissionDenied` unless the person has the role where it happened."""
+    if execution.team is not None:
+        access.require_role(user, execution.team, at_least)
+    elif execution.registry is not None:
+        registry_access.require_registry_role(user, execution.registry, at_least)
+
+
 def visible_scopes(user: Person, scope_type: ScopeType) -> QuerySet[Scope]:
     """What of this kind the person could choose as a scope."""
     found = {

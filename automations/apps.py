@@ -9,7 +9,7 @@ class AutomationsConfig(AppConfig):
     verbose_name = _("Automations")
 
     def ready(self) -> None:
-        from automations import actions, events, signals
+        from automations import actions, events, marks, panels, signals  # noqa: F401  (two add to pages)
         from automations.catalog import import_all
 
         import_all(events)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from automations import approach
 from automations.events.artifacts import PatternEventType
-from automations.events.base import EVENTS, EventType, readable
+from automations.events.base import EVENTS, EventType, spelled_out
 from automations.events.metric_nonfinite import RunMetricNonfinite
 from automations.events.metrics import MetricEventType
 from automations.events.runs import RunEventType
@@ -195,13 +195,13 @@ def _sentence(reason: Reason, event_type: EventType[Any]) -> str:
         sentence = _("the run never logged “%(metric)s”, nor anything like it")
     if sentence is None:
         return event_type.explain(reason.as_json())
-    return sentence % {name: _shown(value) for name, value in reason.data.items()}
+    return sentence % {name: _shown(name, value) for name, value in reason.data.items()}
 
 
-def _shown(value: Any) -> Any:
+def _shown(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return ", ".join(f"“{item}”" for item in value)
-    return readable(value)
+    return spelled_out(name, value)
 
 
 def _sentences() -> Mapping[str, str]:

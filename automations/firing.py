@@ -100,7 +100,7 @@ def _fire_once(decision: Decision, event: Event | None) -> None:
         data = {"fired_at": fired_at.isoformat(timespec="seconds")}
         reason = Reason("limited_once", data)
         if period is not None:
-            reason = Reason("limited", {**data, "period": str(timedelta(seconds=period))})
+            reason = Reason("limited", {**data, "period": period})
         _hold_back(decision, rest, key=f"limited:{fired_at.isoformat()}", reason=reason)
 
 

@@ -55,7 +55,7 @@ def _ints(packed: Packed) -> array[int]:
     return numbers
 
 
-def _floats(packed: Packed) -> array[float]:
+def floats(packed: Packed) -> array[float]:
     numbers = array("d", bytes(packed))
     if sys.byteorder == "big":
         numbers.byteswap()
@@ -204,7 +204,7 @@ _IN_BATCHES = (
 def _unpacked(
     steps: Packed, timestamps: Packed, values: Packed, first_index: int, finite_before: int
 ) -> Series:
-    return Series(_ints(steps), _floats(timestamps), _floats(values), first_index, finite_before)
+    return Series(_ints(steps), floats(timestamps), floats(values), first_index, finite_before)
 
 
 def has_nonfinite(run_id: int, *, seq: int) -> bool:
@@ -294,7 +294,7 @@ def _newest_first(
         page = statements.rows(_NEWEST_FIRST, [run_id, source, name, before, page_size])
         for _seq, received_at, packed in page:
             accepted = cast(datetime, statements.moment(received_at))
-            for value in filter(math.isfinite, reversed(_floats(packed))):
+            for value in filter(math.isfinite, reversed(floats(packed))):
                 yield value, accepted
         if len(page) < page_size:
             return
@@ -335,7 +335,7 @@ def series(
         high = math.inf if step_max is None else step_max
         found = _picked(found, [i for i, step in enumerate(found.steps) if low <= step <= high])
     if max_points is not None and len(found.values) > max_points:
-        found = _picked(found, _extremes(found.values, max_points))
+        found = _picked(found, extremes(found.values, max_points))
     return found
 
 
@@ -347,8 +347,8 @@ def _joined(chunks: QuerySet[MetricChunk]) -> Series | None:
     for index, finite_before, packed_steps, packed_times, packed_values in chunks.values_list(*columns):
         first = first or (index, finite_before)
         steps.extend(_ints(packed_steps))
-        timestamps.extend(_floats(packed_times))
-        values.extend(_floats(packed_values))
+        timestamps.extend(floats(packed_times))
+        values.extend(floats(packed_values))
     return None if first is None else Series(steps, timestamps, values, *first)
 
 
@@ -362,7 +362,7 @@ def _picked(whole: Series, positions: list[int]) -> Series:
     )
 
 
-def _extremes(values: Sequence[float], max_points: int) -> list[int]:
+def extremes(values: Sequence[float], max_points: int) -> list[int]:
     """Positions of what stands out in about `max_points / 5` stretches of equal length."""
     stretches = max(1, max_points // 5)
     total = len(values)
@@ -446,7 +446,7 @@ def latest_finite_since(
     chunks = chunks.filter(Q(run__deleted_at__isnull=True) | Q(run__deleted_at__gt=F("received_at")))
     found: list[tuple[datetime, int, float | None]] = []
     for received_at, run_id, packed in chunks.values_list("received_at", "run_id", "values"):
-        newest_first = filter(math.isfinite, reversed(_floats(packed)))
+        newest_first = filter(math.isfinite, reversed(floats(packed)))
         found += [(received_at, run_id, value) for value in islice(newest_first, 1)]
     deleted = Run.objects.filter(project=project_id, deleted_at__gt=since, deleted_at__lte=until)
     found += [(run.deleted_at, run.pk, None) for run in deleted if run.deleted_at]

@@ -6,7 +6,7 @@ the order in which they were added: those of the registry before those of the au
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
@@ -60,9 +60,40 @@ class Hit:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened to a metric at a step."""
+
+    source: str
+    metric: str
+    step: int
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A value that a metric is compared with."""
+
+    source: str
+    metric: str
+    value: float
+    label: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is drawn into the charts of a run."""
+
+    marks: Sequence[Mark] = ()
+    thresholds: Sequence[Threshold] = ()
+
+
 HOME: Place[None, Panel] = Place()
 TEAM: Place[Team, Panel] = Place()
 RUN: Place[Run, Panel] = Place()
+MARKS: Place[Run, Marks] = Place()
 PROJECT_TABS: Place[Project, Tab] = Place()
 # Up to `runs.views.search.LIMIT` hits for what was typed.
 SEARCH: Place[str, list[Hit]] = Place()

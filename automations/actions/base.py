@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _, gettext_lazy
 
 from automations import backoff
 from automations.catalog import Catalog
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from automations.models import Action, Delivery
     from runs.models import User
 
-ACTIONS: Catalog[ActionType] = Catalog(_("action type"))
+ACTIONS: Catalog[ActionType] = Catalog(gettext_lazy("action type"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,12 @@ class ActionType(ABC):
     @abstractmethod
     def render(self, action: Action, occasion: Occasion) -> str:
         """The body that every attempt sends, with marks where secrets go."""
+
+    def sentence(self, config: Mapping[str, Any], target: str) -> str:
+        """What is done, as a part of a sentence: “Webhook to “hook””. `target` may be ""."""
+        if not target:
+            return str(self.label)
+        return _("%(action)s to “%(target)s”") % {"action": self.label, "target": target}
 
     def order(self, config: Mapping[str, Any]) -> str:
         """In which order its messages about one thing go out (`Order`)."""

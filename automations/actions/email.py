@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import smtplib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -79,6 +79,11 @@ class Email(ActionType):
         if strangers := [name for name in config["to"] if name.casefold() not in known]:
             sentence = _("“%(name)s” is no member of the team with an address.")
             raise ValidationError({"to": [sentence % {"name": name[:80]} for name in strangers]})
+
+    def sentence(self, config: Mapping[str, Any], target: str) -> str:
+        if not config.get("to"):
+            return super().sentence(config, target)
+        return _("e-mail to %(people)s") % {"people": ", ".join(config["to"])}
 
     def render(self, action: Action, occasion: Occasion) -> str:
         config = action.config

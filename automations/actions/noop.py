@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +20,9 @@ class Noop(ActionType):
     label = _("Record only")
     config_form = ConfigForm
     immediate = True
+
+    def sentence(self, config: Mapping[str, Any], target: str) -> str:
+        return str(_("nothing is sent, it is only recorded"))
 
     def render(self, action: Action, occasion: Occasion) -> str:
         return ""

@@ -14,7 +14,6 @@ from automations import access, delivery
 from automations.events.base import EVENTS, explained
 from automations.filtersets import ExecutionFilterSet
 from automations.models import Attempt, Delivery, Event, Execution, Integration
-from registry import access as registry_access
 from runs import access as runs_access
 from runs.models import Role
 from runs.rest.fields import StrictSerializer, VisibleField
@@ -148,10 +147,7 @@ class ExecutionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedV
     def redeliver(self, request: Request, pk: str) -> Response:
         """Send what finally failed again, under the same webhook ids."""
         execution: Execution = self.get_object()
-        if execution.team is not None:
-            runs_access.require_role(self.person, execution.team, Role.MEMBER)
-        elif execution.registry is not None:
-            registry_access.require_registry_role(self.person, execution.registry, Role.MEMBER)
+        access.require_history_role(self.person, execution, Role.MEMBER)
         return Response({"requeued": delivery.requeue(execution.deliveries.all())})
 
 

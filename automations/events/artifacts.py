@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from automations import regex
@@ -35,12 +36,19 @@ class PatternEventType(ArtifactEventType):
     tested = ""
     # Whether it happens to one version, or to the collection as a whole.
     of_version = True
+    # What is waited for, with a pattern and without one.
+    clause: ClassVar[str | Promise]
+    clause_for_any: ClassVar[str | Promise]
     sentences = {
         "matches": _("“%(name)s” matches %(pattern)s on %(subject)s"),
         "happened": _("it happened to %(subject)s"),
         "differs": _("%(names)s does not match %(pattern)s"),
         "no_names": _("there is no alias that could match %(pattern)s"),
     }
+
+    def sentence(self, config: Config) -> str:
+        pattern = config[self.field]
+        return str(self.clause if pattern else self.clause_for_any) % {"pattern": pattern}
 
     def decide(self, config: Config, facts: Mapping[str, Any]) -> Verdict:
         pattern = config[self.field]
@@ -71,6 +79,8 @@ class VersionAdded(PatternEventType):
 
     key = "version_added"
     label = _("A new version is added to an artifact")
+    clause = _("a new version with an alias that matches %(pattern)s is added to an artifact")
+    clause_for_any = _("a new version is added to an artifact")
     config_form = OptionalAliasForm
     field, tested = "alias", "aliases"
 
@@ -84,6 +94,8 @@ class VersionLinked(PatternEventType):
 
     key = "version_linked"
     label = _("A new version is linked to a collection")
+    clause = _("a version with an alias that matches %(pattern)s is linked to a collection")
+    clause_for_any = _("a version is linked to a collection")
     config_form = OptionalAliasForm
     field, tested = "alias", "aliases"
 
@@ -94,6 +106,8 @@ class VersionUnlinked(PatternEventType):
 
     key = "version_unlinked"
     label = _("A version is unlinked from a collection")
+    clause = _("a version with an alias that matches %(pattern)s is unlinked from a collection")
+    clause_for_any = _("a version is unlinked from a collection")
     config_form = OptionalAliasForm
     field, tested = "alias", "aliases"
 
@@ -107,6 +121,8 @@ class AliasAdded(PatternEventType):
 
     key = "alias_added"
     label = _("An artifact alias is added")
+    clause = _("an alias that matches %(pattern)s is put on a version")
+    clause_for_any = _("an alias is put on a version")
     config_form = AliasForm
     field = tested = "alias"
 
@@ -117,6 +133,8 @@ class AliasRemoved(PatternEventType):
 
     key = "alias_removed"
     label = _("An artifact alias is removed")
+    clause = _("an alias that matches %(pattern)s is taken off a version")
+    clause_for_any = _("an alias is taken off a version")
     config_form = AliasForm
     field = tested = "alias"
 
@@ -127,6 +145,8 @@ class TagAdded(PatternEventType):
 
     key = "tag_added"
     label = _("An artifact tag is added")
+    clause = _("a version gets a tag that matches %(pattern)s")
+    clause_for_any = _("a version gets a tag")
     config_form = TagForm
     field = tested = "tag"
 
@@ -135,6 +155,8 @@ class TagAdded(PatternEventType):
 class TagRemoved(PatternEventType):
     key = "tag_removed"
     label = _("An artifact tag is removed")
+    clause = _("a version loses a tag that matches %(pattern)s")
+    clause_for_any = _("a version loses a tag")
     config_form = TagForm
     field = tested = "tag"
 
@@ -143,6 +165,8 @@ class TagRemoved(PatternEventType):
 class CollectionCreated(PatternEventType):
     key = "collection_created"
     label = _("A collection is created")
+    clause = _("a collection is created whose name matches %(pattern)s")
+    clause_for_any = _("a collection is created")
     config_form = NameForm
     of_version = False
     field, tested = "name", "artifact_collection_name"
@@ -152,6 +176,8 @@ class CollectionCreated(PatternEventType):
 class CollectionTagAdded(PatternEventType):
     key = "collection_tag_added"
     label = _("A collection tag is added")
+    clause = _("a collection gets a tag that matches %(pattern)s")
+    clause_for_any = _("a collection gets a tag")
     config_form = TagForm
     of_version = False
     field = tested = "tag"
@@ -161,6 +187,8 @@ class CollectionTagAdded(PatternEventType):
 class CollectionTagRemoved(PatternEventType):
     key = "collection_tag_removed"
     label = _("A collection tag is removed")
+    clause = _("a collection loses a tag that matches %(pattern)s")
+    clause_for_any = _("a collection loses a tag")
     config_form = TagForm
     of_version = False
     field = tested = "tag"

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from automations.catalog import Catalog
 from automations.forms import ConfigForm
+from automations.health.words import spoken
 from automations.verdicts import Reason, Verdict
 from registry.models import ArtifactChange
 
@@ -66,6 +67,10 @@ class EventType(ABC, Generic[Facts]):
     def decide(self, config: Config, facts: Facts) -> Verdict: ...
 
     @abstractmethod
+    def sentence(self, config: Config) -> str:
+        """What the rule waits for, as a clause in the active language that follows “when”."""
+
+    @abstractmethod
     def describe(self, config: Config, facts: Facts, hit: int) -> Reason:
         """Why it fired at this hit."""
 
@@ -92,8 +97,13 @@ class EventType(ABC, Generic[Facts]):
 def explained(reason: Mapping[str, Any], sentences: Mapping[str, str | Promise] | None = None) -> str:
     """The same for what no event type explains."""
     sentence = {**_COMMON_SENTENCES, **(sentences or {})}.get(reason.get("code", ""), "")
-    data = {name: readable(value) for name, value in reason.get("data", {}).items()}
+    data = {name: spelled_out(name, value) for name, value in reason.get("data", {}).items()}
     return str(sentence) % data if sentence else str(reason.get("code", ""))
+
+
+def spelled_out(name: str, value: Any) -> Any:
+    """One of a sentence's data: a period is seconds, said as a duration."""
+    return spoken(value) if name == "period" and isinstance(value, int | float) else readable(value)
 
 
 def readable(value: Any) -> Any:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from automations import windows
 from automations.events.base import EVENTS, Config
+from automations.events.clauses import aggregate_words
 from automations.events.metrics import (
     AGGREGATIONS,
     WINDOW_MAX,
@@ -40,6 +41,19 @@ class ChangeForm(MetricForm):
         ],
     )
     threshold = forms.FloatField(label=_("Amount"), min_value=math.ulp(0.0))
+
+
+# A condition in words; the latest values stand in `subject`.
+_CHANGED = {
+    "increase": _("%(subject)s is at least %(amount)s above that of the %(prior)s values before them"),
+    "decrease": _("%(subject)s is at least %(amount)s below that of the %(prior)s values before them"),
+    "any": _("%(subject)s is at least %(amount)s away from that of the %(prior)s values before them"),
+}
+_CHANGED_AT_ONCE = {
+    "increase": _("%(subject)s increases by at least %(amount)s from one value to the next"),
+    "decrease": _("%(subject)s decreases by at least %(amount)s from one value to the next"),
+    "any": _("%(subject)s increases or decreases by at least %(amount)s from one value to the next"),
+}
 
 
 @EVENTS.register
@@ -122,6 +136,17 @@ class RunMetricChange(MetricEventType[MetricFacts]):
                 "prior_count": prior_width,
             },
         )
+
+    def condition(self, config: Config) -> str:
+        amount = limit(config)
+        relative = config["change_type"] == "relative"
+        number = f"{100 * amount:.12g} %" if relative else f"{amount:.12g}"
+        sentence = _CHANGED_AT_ONCE if config["aggregation"] == "none" else _CHANGED
+        return str(sentence[config["direction"]]) % {
+            "subject": aggregate_words(config, config["window"]),
+            "amount": number,
+            "prior": config["prior_window"],
+        }
 
     def filter_text(self, config: Config) -> str:
         sign = {"increase": "+", "decrease": "−", "any": "±"}[config["direction"]]

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from automations.batches import BatchView
 from automations.events.base import EVENTS, Config
+from automations.events.clauses import with_options
 from automations.events.metrics import (
     SYSTEM_PREFIX,
     MetricEventType,
@@ -112,6 +113,12 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
             "%(metric)s was %(value)s at step %(step)s already; only the first time in a run counts"
         ),
     }
+
+    def clause(self, config: Config) -> str:
+        metric = config["metric"]
+        named = _("%(metric)s is NaN or infinite for the first time in a run")
+        anyone = _("any metric is NaN or infinite for the first time in a run")
+        return with_options(str(named if metric else anyone) % {"metric": metric}, config)
 
     def routing_key(self, config: Config) -> str:
         return metric_name(config)

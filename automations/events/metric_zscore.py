@@ -71,6 +71,39 @@ class ZScoreFacts(MetricFacts):
         return self.compared[bisect_right(self.compared, end, key=lambda one: one.start) - 1]
 
 
+# A condition in words, by what is compared with and by direction.
+_OUTLIER = {
+    "runs": {
+        "above": _(
+            "%(metric)s is at least %(threshold)s standard deviations above the mean of the %(window)s "
+            "newest other runs"
+        ),
+        "below": _(
+            "%(metric)s is at least %(threshold)s standard deviations below the mean of the %(window)s "
+            "newest other runs"
+        ),
+        "either": _(
+            "%(metric)s is at least %(threshold)s standard deviations away from the mean of the %(window)s "
+            "newest other runs"
+        ),
+    },
+    "values": {
+        "above": _(
+            "%(metric)s is at least %(threshold)s standard deviations above the mean of the %(window)s "
+            "values before it"
+        ),
+        "below": _(
+            "%(metric)s is at least %(threshold)s standard deviations below the mean of the %(window)s "
+            "values before it"
+        ),
+        "either": _(
+            "%(metric)s is at least %(threshold)s standard deviations away from the mean of the %(window)s "
+            "values before it"
+        ),
+    },
+}
+
+
 @EVENTS.register
 class RunMetricZScore(MetricEventType[ZScoreFacts]):
     """A new value stands out from other runs, or from the run's own past (R37–R44).
@@ -193,6 +226,14 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
                 "runs": runs[:100],
             },
         )
+
+    def condition(self, config: Config) -> str:
+        sentences = _OUTLIER[config["baseline"]]
+        return str(sentences[config["direction"]]) % {
+            "metric": config["metric"],
+            "threshold": f"{limit(config):.12g}",
+            "window": config["window"],
+        }
 
     def filter_text(self, config: Config) -> str:
         sign = {"above": "≥ ", "below": "≤ −", "either": "≥ ±"}[config["direction"]]

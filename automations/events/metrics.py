@@ -13,6 +13,7 @@ from automations import windows
 from automations.batches import BatchView
 from automations.conditions import COMPARISONS, SYMBOLS
 from automations.events.base import EVENTS, Config
+from automations.events.clauses import aggregate_words, with_options
 from automations.events.runs import RunEventType, RunFacts, RunFilterForm
 from automations.verdicts import Reason, Verdict
 from automations.windows import Signal, Track
@@ -136,6 +137,13 @@ class MetricEventType(RunEventType[M], Generic[M]):
 
     def filter_text(self, config: Config) -> str:
         """The condition in a few characters, the same in every language."""
+        raise NotImplementedError
+
+    def clause(self, config: Config) -> str:
+        return with_options(self.condition(config), config)
+
+    def condition(self, config: Config) -> str:
+        """The condition alone, in words."""
         raise NotImplementedError
 
     def true_ends(self, config: Config, facts: M, first: int) -> list[int]:
@@ -280,6 +288,17 @@ def shown(window: Sequence[float]) -> list[float]:
     return list(window[-100:])
 
 
+# A condition in words; what is compared stands in `subject`.
+_COMPARED = {
+    "above": _("%(subject)s is above %(threshold)s"),
+    "above_or_equal": _("%(subject)s is %(threshold)s or above"),
+    "below": _("%(subject)s is below %(threshold)s"),
+    "below_or_equal": _("%(subject)s is %(threshold)s or below"),
+    "not_equal": _("%(subject)s is not equal to %(threshold)s"),
+    "equal": _("%(subject)s is equal to %(threshold)s"),
+}
+
+
 class ThresholdForm(MetricForm):
     aggregation = forms.ChoiceField(label=_("Aggregation"), choices=AGGREGATIONS, initial="average")
     window = forms.IntegerField(
@@ -375,6 +394,11 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
                 "count": reach,
             },
         )
+
+    def condition(self, config: Config) -> str:
+        compared = _COMPARED[config["comparison"]]
+        number = f"{limit(config):.12g}"
+        return str(compared) % {"subject": aggregate_words(config, config["window"]), "threshold": number}
 
     def filter_text(self, config: Config) -> str:
         comparison = f"{SYMBOLS[config['comparison']]} {config['threshold']:.12g}"

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from automations import regex
 from automations.conditions import coarse
 from automations.events.base import EVENTS, RUN_SCOPES, Config, EventType
+from automations.events.clauses import one_of
 from automations.forms import ConfigForm, PatternField
 from automations.verdicts import Reason, Verdict
 from runs.models import RunStatus, RunStatusChange
@@ -63,6 +64,23 @@ class RunEventType(EventType[F], Generic[F]):
     def decide_run(self, config: Config, facts: F) -> Verdict:
         raise NotImplementedError
 
+    def sentence(self, config: Config) -> str:
+        """The type's own clause, and whose runs count."""
+        user, name = config["user"], config["run_name"]
+        if user and name:
+            sentence = _("%(event)s, of runs by %(user)s whose name matches %(name)s")
+        elif user:
+            sentence = _("%(event)s, of runs by %(user)s")
+        elif name:
+            sentence = _("%(event)s, of runs whose name matches %(name)s")
+        else:
+            return self.clause(config)
+        return str(sentence) % {"event": self.clause(config), "user": user, "name": name}
+
+    def clause(self, config: Config) -> str:
+        """What happens to a run, without the filters."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts(RunFacts):
@@ -105,6 +123,11 @@ class RunStatusEvent(RunEventType[StatusFacts]):
         if coarse(new) == coarse(old):
             return Verdict.no("status_same", old=old, new=new)
         return Verdict.yes()
+
+    def clause(self, config: Config) -> str:
+        labels = {key: str(label).lower() for key, label in STATUSES}
+        chosen = [labels[key] for key in labels if key in config["statuses"]]
+        return str(_("a run changes to %(statuses)s")) % {"statuses": one_of(chosen)}
 
     def describe(self, config: Config, facts: StatusFacts, hit: int) -> Reason:
         return Reason("status_changed", {"old": facts.old_status or "–", "new": facts.run_status})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -199,9 +200,9 @@ def _lines(error: ValidationError) -> list[str]:
 
 
 @transaction.atomic
-def set_mode(automation: Automation, mode: Mode) -> Automation:
-    """Enable, disable or shadow a rule."""
-    automation.mode = mode
+def set_mode(automation: Automation, mode: Mode, *, until: datetime | None = None) -> Automation:
+    """Enable, disable, shadow or mute a rule; `until` is when a mute ends by itself."""
+    automation.mode, automation.muted_until = mode, until
     return save_automation(automation, scope=automation.scope)
 
 

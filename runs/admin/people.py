@@ -88,7 +88,7 @@ class MemberInline(ServiceInline):
         people.set_member(row.team, row.user, role=Role(form.cleaned_data["role"]))
 
     def remove(self, request: HttpRequest, row: Member) -> None:
-        row.delete()
+        people.remove_member(row)
 
 
 @admin.register(Team)

@@ -247,5 +247,5 @@ class MemberViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedView
     def destroy(self, request: Request, team_pk: str, pk: str) -> Response:
         member = self.get_object()
         access.require_role(self.person, member.team, Role.ADMIN)
-        member.delete()
+        people.remove_member(member)
         return Response(status=204)

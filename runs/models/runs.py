@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import datetime
 from urllib.parse import quote
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from runs.models.people import User
@@ -67,6 +69,18 @@ class Run(models.Model):
     def path(self) -> str:
         """Where the run's page is, from the root of the installation."""
         return f"/{self.project.team.name}/{self.project.name}/runs/{self.run_id}"
+
+    @property
+    def silent_since(self) -> datetime | None:
+        """When a running run that sends no heartbeats last said something, if that is long ago.
+
+        Nobody can tell whether it crashed (semantics, section 3).
+        """
+        heard = self.lane.received_at
+        if self.status != RunStatus.RUNNING or self.heartbeat_at is not None or heard is None:
+            return None
+        silence = (timezone.now() - heard).total_seconds()
+        return heard if silence > settings.TRIPLINE_CRASH_AFTER else None
 
     @property
     def page(self) -> str:

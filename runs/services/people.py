@@ -44,6 +44,11 @@ def set_language(user: User, language: str) -> None:
     user.save(update_fields=["language"])
 
 
+def remove_member(member: Member) -> None:
+    """What the person made stays; their keys see nothing of the team any more."""
+    member.delete()
+
+
 def _new_key(user: User, name: str, *, team: Team | None = None) -> tuple[ApiKey, str]:
     text = "tl-" + "".join(secrets.choice(_ALPHABET) for _i in range(KEY_LENGTH))
     key = ApiKey(user=user, team=team, name=name, prefix=text[:8], digest=digest_of(text))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from runs import places
+from runs import places, sparkline as lines
 from runs.models import Project
+from runs.views.run import reading
+from runs.views.shown import number
 
 register = template.Library()
 
@@ -29,3 +32,14 @@ def panels(context: dict[str, Any], place: str, subject: object = None) -> SafeS
 def project_tabs(context: dict[str, Any], project: Project, current: str) -> dict[str, Any]:
     """The pages of a project; `current` is the key of the one that is shown."""
     return {"tabs": places.PROJECT_TABS.parts(context["request"], project), "current": current}
+
+
+@register.simple_tag
+def sparkline(path: str) -> SafeString:
+    box = f"0 0 {lines.WIDTH} {lines.HEIGHT}"
+    text = '<svg class="spark" viewBox="{}" width="{}" height="{}" aria-hidden="true"><path d="{}"/></svg>'
+    return format_html(text, box, lines.WIDTH, lines.HEIGHT, path)
+
+
+register.simple_tag(number, name="value")
+register.simple_tag(reading)

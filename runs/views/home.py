@@ -4,13 +4,13 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from runs import access
-from runs.models import Project
+from runs.models import Project, Run
 
 # More of them are on the team's own page.
 PROJECTS_SHOWN = 50
@@ -22,13 +22,15 @@ def menu(request: HttpRequest) -> dict[str, Any]:
     return {"my_teams": lambda: list(access.teams(request.user).order_by("name")[:TEAMS_IN_MENU])}
 
 
-def _with_runs(projects: QuerySet[Project]) -> QuerySet[Project]:
-    """Each with the number of its runs and the time of the newest; the most recently used first."""
-    there = Q(runs__deleted_at__isnull=True)
-    counted = projects.select_related("team").annotate(
-        run_count=Count("runs", filter=there), newest=Max("runs__created_at", filter=there)
+def _by_use(projects: QuerySet[Project]) -> QuerySet[Project]:
+    """The most recently used first, each with the time of its newest run."""
+    runs = Run.objects.filter(project=OuterRef("pk"), deleted_at__isnull=True).order_by("-pk")
+    newest = Subquery(runs.values("created_at")[:1])
+    return (
+        projects.select_related("team")
+        .annotate(newest=newest)
+        .order_by(F("newest").desc(nulls_last=True), "-pk")
     )
-    return counted.order_by("-newest", "-pk")
 
 
 @require_safe
@@ -41,7 +43,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "runs/home.html",
         {
             "runs": newest,
-            "projects": _with_runs(access.projects(request.user))[:PROJECTS_SHOWN],
+            "projects": _by_use(access.projects(request.user))[:PROJECTS_SHOWN],
             "teams": access.teams(request.user).order_by("name"),
             "base_url": settings.TRIPLINE_BASE_URL,
         },
@@ -53,7 +55,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def team(request: HttpRequest, team_name: str) -> HttpResponse:
     """A team's projects, and what upper layers keep for the team."""
     found = get_object_or_404(access.teams(request.user), name=team_name)
-    projects = _with_runs(Project.objects.filter(team=found))
+    projects = _by_use(Project.objects.filter(team=found))
     return render(
         request,
         "runs/team.html",

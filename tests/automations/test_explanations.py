@@ -100,7 +100,7 @@ def test_what_was_held_back_says_why(penguins: Cast, clock: Clock) -> None:
     sentences = {automation.name: said(skipped(automation)[0]) for automation in (daily, once, every, muted)}
     at = "2026-09-01T12:00:00+00:00"
     assert sentences == {
-        "daily": f"matched 102 more times; it fires once per run in 1 day, 0:00:00 and fired at {at}",
+        "daily": f"matched 102 more times; it fires once per run in 24 h and fired at {at}",
         "once": f"matched 102 more times; it fires once ever per run and fired at {at}",
         "every": "matched 3 more times in this batch; a batch fires at most 100 times",
         "muted": "matched 103 times while muted until 2026-09-02T00:00:00+00:00",

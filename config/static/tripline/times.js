@@ -4,6 +4,10 @@ function localize(root) {
     const moment = new Date(time.dateTime);
     if (time.title || isNaN(moment)) continue;
     time.title = moment.toISOString();
+    if (time.hasAttribute("data-age")) {
+      time.title = moment.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+      continue;
+    }
     const style = time.hasAttribute("data-short") ? "short" : "medium";
     time.textContent = moment.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: style });
   }

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import json
-
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
+from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -13,9 +12,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from automations import access, throttle
+from automations.fired import readable
 from automations.models import Inbox, InboxRequest
 from automations.services import targets
-from runs import access as runs_access
+from runs import access as runs_access, keyset
 from runs.models import Role
 
 INBOX_MAX_BODY = 256 * 1024
@@ -52,19 +52,17 @@ def inboxes(request: HttpRequest) -> HttpResponse:
     """The inboxes of the person's teams; a member makes one here."""
     writable = runs_access.teams(request.user, at_least=Role.MEMBER)
     if request.method == "POST":
-        team = get_object_or_404(writable, pk=_number(request.POST.get("team")))
+        team = get_object_or_404(writable, pk=keyset.number(request.POST.get("team")) or 0)
         try:
             made = targets.save_inbox(Inbox(team=team, name=request.POST.get("name", "")))
         except ValidationError as error:
             messages.error(request, " ".join(error.messages))
         else:
             return redirect("inbox", pk=made.pk)
+    kept = InboxRequest.objects.filter(inbox=OuterRef("pk")).order_by("-pk")
     found = access.inboxes(request.user).select_related("team")
+    found = found.annotate(newest=Subquery(kept.values("received_at")[:1]), kept=Count("requests"))
     return render(request, "automations/inboxes.html", {"inboxes": found, "teams": writable})
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 19 else 0
 
 
 @require_safe
@@ -76,13 +74,5 @@ def inbox(request: HttpRequest, pk: int) -> HttpResponse:
     return render(
         request,
         "automations/inbox.html",
-        {"inbox": found, "requests": [(row, _readable(row)) for row in rows]},
+        {"inbox": found, "requests": [(row, readable(row.body)) for row in rows]},
     )
-
-
-def _readable(request: InboxRequest) -> str:
-    """The body, indented where it is JSON."""
-    try:
-        return json.dumps(json.loads(request.body), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return request.body

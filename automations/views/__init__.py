@@ -1,0 +1,1 @@
+"""The pages of automations, of what they did, and of inboxes."""

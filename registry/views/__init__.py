@@ -1,0 +1,1 @@
+"""The pages of registries, collections and versions."""
