@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -16,6 +19,8 @@ from redis.exceptions import RedisError
 log = logging.getLogger("tripline.doorbell")
 
 QUIET_SECONDS = 5.0
+
+Keeper: TypeAlias = Callable[[str, int | None], None]
 
 
 @dataclass(slots=True)
@@ -28,7 +33,33 @@ class _Breaker:
 _breaker = _Breaker()
 
 
+@dataclass(slots=True)
+class _Door:
+    """Who stands at it and hears every ring, in place of the workers."""
+
+    keeper: Keeper | None = None
+
+
+_door = _Door()
+
+
+@contextmanager
+def answered_by(keeper: Keeper) -> Iterator[None]:
+    """Have `keeper` told of each task and its argument meanwhile, and no worker of any process.
+
+    For who does the work itself, before a server with workers is there.
+    """
+    _door.keeper = keeper
+    try:
+        yield
+    finally:
+        _door.keeper = None
+
+
 def _ring(task: str, argument: int | None, *, after: float = 0.0) -> None:
+    if _door.keeper is not None:
+        _door.keeper(task, argument)
+        return
     if time.monotonic() < _breaker.quiet_until:
         return
     from automations import tasks

@@ -7,6 +7,7 @@ import re
 import secrets
 import string
 import unicodedata
+from random import Random
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -117,6 +118,9 @@ reef ridge river robin sparrow stone thistle tide valley willow wren
 """
 
 
-def make_run_name(number: int) -> str:
+_CHANCE = secrets.SystemRandom()
+
+
+def make_run_name(number: int, *, chance: Random = _CHANCE) -> str:
     """A name one can say, for a run that was given none: `quiet-heron-12`."""
-    return f"{secrets.choice(_ADJECTIVES.split())}-{secrets.choice(_NOUNS.split())}-{number}"
+    return f"{chance.choice(_ADJECTIVES.split())}-{chance.choice(_NOUNS.split())}-{number}"

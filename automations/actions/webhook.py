@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from automations import template, vault
@@ -75,4 +75,6 @@ def _headers(delivery: Delivery, integration: Integration, body: bytes) -> dict[
     if delivery.execution.is_test:
         headers["Tripline-Test"] = "1"
     keys = outgoing.signing_keys(integration)
-    return headers | signing.sign(delivery.webhook_id, int(time.time()), body=body, secrets=keys)
+    return headers | signing.sign(
+        delivery.webhook_id, int(timezone.now().timestamp()), body=body, secrets=keys
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from types import FrameType
 from typing import Any
@@ -16,6 +17,8 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from config import env
+from config.demo.live import LiveTraining
+from config.demo.making import Example, prepare
 from config.embedded import Address, Server, StartError, adopt, listen, lock_data_directory, spool_into
 from config.first_start import ADMIN, TEAM, FirstStart, make_admin
 
@@ -42,10 +45,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="0 is any free one (%(default)s)")
+        parser.add_argument("--demo", action="store_true", help="with an example to look at, made once")
 
-    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, demo: bool, **options: Any) -> None:
         try:
-            self._run(host, port)
+            self._run(host, port, demo=demo)
         except StartError as refusal:
             sys.exit(str(refusal))
         except DatabaseError as error:
@@ -53,7 +57,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self._say("Stopped.")
 
-    def _run(self, host: str, port: int) -> None:
+    def _run(self, host: str, port: int, *, demo: bool) -> None:
         os.umask(0o077)  # whatever is written is for this account alone
         _refuse_nonsense()
         lock = lock_data_directory(settings.TRIPLINE_DATA_DIR)
@@ -62,11 +66,18 @@ class Command(BaseCommand):
         adopt(address)
         server = Server(listener)
         self._migrate()
+        example = self._prepare_example(listener) if demo else None
         signals = Signals(server)
         server.start()
         # After all that can fail: the password that it makes must be seen.
         self._welcome(address, make_admin(env.text("TRIPLINE_ADMIN_PASSWORD")))
+        live = LiveTraining(example, address) if example else None
+        if live:
+            self._show_example(address, live)
+        self._say("\nCtrl-C stops it.")
         server.wait()
+        if live:
+            live.stop()
         self._stop(server, asked=signals.asked)
         lock.close()
 
@@ -86,17 +97,28 @@ class Command(BaseCommand):
         if first is None:
             self._say("API keys are made with: python3 manage.py createapikey USERNAME")
         else:
-            self._introduce(address, first)
-        self._say("\nCtrl-C stops it.")
+            self._show_account(first)
+            snippet = _SNIPPET.format(url=address.url, host=address.host, key=first.key, team=TEAM)
+            self._say(f"\nTo log a first run, paste this into another terminal:\n\n{snippet}")
 
-    def _introduce(self, address: Address, first: FirstStart) -> None:
+    def _show_account(self, first: FirstStart) -> None:
         chosen = env.text("TRIPLINE_ADMIN_PASSWORD")
         password = "the one in TRIPLINE_ADMIN_PASSWORD" if chosen else f"{first.password}  (shown only now)"
-        snippet = _SNIPPET.format(url=address.url, host=address.host, key=first.key, team=TEAM)
         self._say(f"\n  User      {ADMIN}")
         self._say(f"  Password  {password}")
         self._say(f"  API key   {first.key}  (shown only now)")
-        self._say(f"\nTo log a first run, paste this into another terminal:\n\n{snippet}")
+
+    def _prepare_example(self, listener: socket.socket) -> Example:
+        # Its teams want an admin, who is shown at once: making the rest takes a while, and may be cut short.
+        if first := make_admin(env.text("TRIPLINE_ADMIN_PASSWORD")):
+            self._show_account(first)
+        return prepare(listener, self._say)
+
+    def _show_example(self, address: Address, live: LiveTraining) -> None:
+        self._say("\nOpen first, as admin:")
+        self._say(f"  a training that streams now    {address.url}{live.page}")
+        self._say(f"  what it sent, half a minute in {address.url}{live.inbox_page}")
+        self._say("To be rid of the example, stop the server, then: python3 manage.py removedemo")
 
     def _stop(self, server: Server, *, asked: bool) -> None:
         is_clean = server.stop()
