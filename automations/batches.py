@@ -59,8 +59,8 @@ class Ahead:
     def before(self, batch: MetricBatch, name: str, *, count: int) -> list[float] | None:
         """The last `count` finite values before the batch (or all), if they were left behind."""
         seq, track = self._left.get((batch.source, name), (0, None))
-        if track is None or (len(track.values) < count and track.ordinal > 0):
-            return None
+        if track is None or seq >= batch.seq or (len(track.values) < count and track.ordinal > 0):
+            return None  # what was left of this batch itself ends with its own values
         between = [other for other in self._batches if seq < other.seq < batch.seq]
         if any(other.source == batch.source and name in other.names for other in between):
             return None

@@ -86,6 +86,10 @@ def ring_prune() -> None:
     _ring("prune", None)
 
 
+def ring_backtest(backtest_id: int) -> None:
+    _ring("backtest", backtest_id)
+
+
 def ring_canary() -> None:
     """When a server starts: its first one need not wait for an interval."""
     _ring("canary", None)

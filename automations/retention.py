@@ -1,4 +1,4 @@
-"""How long history is kept: events 30 days, attempts 90, executions 365, idempotency keys 8.
+"""How long history is kept: events 30 days, attempts 90, executions 365, idempotency keys 8, backtests 1.
 
 Metrics and artifacts are kept for ever. Rows go in bounded portions, so that nobody waits for a lock.
 """
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 
-from automations.models import Attempt, Event, Execution, ExecutionState
+from automations.models import Attempt, Backtest, Event, Execution, ExecutionState
 from runs import clock
 from runs.models import MetricBatch, Organization
 
@@ -19,6 +19,7 @@ EVENTS = timedelta(days=30)
 ATTEMPTS = timedelta(days=90)
 EXECUTIONS = timedelta(days=365)
 KEYS = timedelta(days=8)
+BACKTESTS = timedelta(days=1)
 
 PORTION = 1000
 
@@ -37,6 +38,7 @@ def prune() -> dict[str, int]:
         ),
         "events": _delete_events(before=now - EVENTS),
         "idempotency keys": _forget_keys(now),
+        "backtests": _delete(Backtest.objects.filter(created_at__lt=now - BACKTESTS)),
     }
 
 

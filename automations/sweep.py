@@ -8,6 +8,7 @@ from django.db.models import Exists, F, OuterRef
 
 from automations import claims, doorbell, outlets
 from automations.models import Delivery, DeliveryState, Event, Integration
+from automations.services import backtests
 from runs import clock
 from runs.models import Lane
 from runs.services.runs import crash_silent_runs
@@ -23,6 +24,7 @@ def sweep() -> None:
     _ring_for_lanes(now)
     _ring_for_events(now)
     _ring_for_deliveries(now)
+    backtests.sweep(now)
     crash_silent_runs()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from automations import delivery, evaluation, retention, sweep as sweeping
+from automations.backtests import jobs
 from automations.services import canary as canaries
 
 # Seconds that a lane which is being filled is given for more, each time.
@@ -24,6 +25,11 @@ def evaluate_event(event_id: int) -> None:
 @shared_task(ignore_result=True)
 def drain(integration_id: int | None) -> None:
     delivery.drain(integration_id)
+
+
+@shared_task(ignore_result=True)
+def backtest(backtest_id: int) -> None:
+    jobs.begin(backtest_id)
 
 
 @shared_task(ignore_result=True)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 import operator
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice, repeat
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -64,7 +63,9 @@ class Signal:
     @classmethod
     def of(cls, numbers: Sequence[float], *, start: int, slack: float = 0.0) -> Signal:
         """The signal whose first end that can be evaluated is `start`."""
-        seen = [number for number in numbers[start:] if not math.isnan(number)]
+        seen = numbers[start:]
+        if math.isnan(sum(seen)):  # perhaps of two infinities only
+            seen = [number for number in seen if not math.isnan(number)]
         if slack and start + len(seen) < len(numbers):
             return cls(numbers, slack, -math.inf, math.inf)
         low, high = min(seen, default=math.nan), max(seen, default=math.nan)
@@ -124,8 +125,19 @@ class Track:
         if aggregation == "average":
             full = self._averages(width)
         else:
-            full = sliding(self.values, width, largest=aggregation == "max")[width - 1 :]
+            full = list(self._extremes_of(width, largest=aggregation == "max"))
         return [math.nan] * (width - 1) + full
+
+    def _extremes_of(self, width: int, *, largest: bool) -> Sequence[float]:
+        """Of the full windows of `width`; put together from those of half of it, which others need too."""
+        if width == 1:
+            return self.values
+
+        def make() -> Sequence[float]:
+            half = 1 << (width - 1).bit_length() - 1
+            return joined(self._extremes_of(half, largest=largest), width - half, largest=largest)
+
+        return self.remember(("extremes of", width, largest), make)
 
     def _averages(self, width: int) -> list[float]:
         sums, scale = self._sums, self._scale
@@ -169,6 +181,36 @@ class Track:
     def _squares(self) -> list[int]:
         return list(accumulate((whole * whole for whole in self._wholes), initial=0))
 
+    def average_bounds(self, width: int) -> tuple[float, float]:
+        """Between which every average of `width` values lies, found in plain doubles."""
+        return self.remember(("average bounds", width), lambda: self._average_bounds(width))
+
+    def _average_bounds(self, width: int) -> tuple[float, float]:
+        estimates, error = self.estimated_averages(width)
+        if not estimates or not math.isfinite(error):
+            return self.extremes
+        return min(estimates) - error, max(estimates) + error
+
+    def estimated_averages(self, width: int) -> tuple[Sequence[float], float]:
+        """Of the full windows, in order, by running sums; and how far each may be from the exact one.
+
+        A running sum of n numbers is off by less than n roundoffs of all that was added up.
+        """
+        return self.remember(("estimates", width), lambda: self._estimated_averages(width))
+
+    def _estimated_averages(self, width: int) -> tuple[Sequence[float], float]:
+        count = len(self.values)
+        sums = self._running
+        largest = max(-self.extremes[0], self.extremes[1])
+        added = map(operator.sub, sums[width:], sums)
+        total = count * largest  # which no running sum exceeds; beyond a double's range they say nothing
+        error = 4 * (count + 4) * ROUNDOFF * total / width + math.ulp(0.0)
+        return list(map(operator.truediv, added, repeat(width))), error
+
+    @cached_property
+    def _running(self) -> list[float]:
+        return list(accumulate(self.values, initial=0.0))
+
     def farthest(self, window: int) -> float:
         """What no z against the `window` values right before a value exceeds, found in plain doubles."""
         return self.remember(("farthest", window), lambda: _farthest(self.values, window))
@@ -201,22 +243,21 @@ def _farthest(values: Sequence[float], window: int) -> float:
     sums = list(accumulate(off, initial=0.0))
     squares = list(accumulate(map(operator.mul, off, off), initial=0.0))
     total, error = squares[-1], 4 * count * ROUNDOFF
-    if not 1e-280 < total < 1e280:
+    if not 1e-200 < total < 1e280:  # no square below leaves the range of a double
         return math.inf
     # R37 rounds the mean before it is subtracted.
     of_sum = error * math.sqrt(count * total) + 4 * ROUNDOFF * window * max(map(abs, values))
     of_spread = 4 * error * total * math.sqrt(count * window)
-    farthest = 0.0
-    windows = zip(off[window:], sums, sums[window:], squares, squares[window:], strict=False)
-    for value, start, end, low, high in windows:
-        added = end - start
-        spread = window * (high - low) - added * added - of_spread
-        if spread <= 0:
-            return math.inf
-        score = (abs(value * window - added) + of_sum) / math.sqrt(spread)
-        if score > farthest:
-            farthest = score
-    return farthest * (1 + SLACK)
+    added = map(operator.sub, sums[window:], sums)
+    squared = map(operator.sub, squares[window:], squares)
+    try:
+        scores = [  # squares of them; negative where the spread may be 0
+            (far := abs(value * window - one) + of_sum) * far / (window * both - one * one - of_spread)
+            for value, one, both in zip(off[window:], added, squared, strict=False)
+        ]
+    except ZeroDivisionError:
+        return math.inf
+    return math.inf if min(scores) < 0 else math.sqrt(max(scores)) * (1 + SLACK)
 
 
 def _estimated_score(value: float, mean: float, spread: int, unit: int) -> float:
@@ -265,18 +306,12 @@ class Moments:
         return (value - self.mean) / self.deviation
 
 
-def sliding(values: Sequence[float], width: int, *, largest: bool) -> list[float]:
-    """The minimum or maximum of the window of `width` that ends at each position (or of what there is)."""
-    window: deque[int] = deque()
-    found = []
-    for end, value in enumerate(values):
-        while window and (values[window[-1]] <= value if largest else values[window[-1]] >= value):
-            window.pop()
-        window.append(end)
-        if window[0] <= end - width:
-            window.popleft()
-        found.append(values[window[0]])
-    return found
+def joined(seen: Sequence[float], step: int, *, largest: bool) -> list[float]:
+    """Of each window and the one `step` further, which touch or overlap, the extreme of both."""
+    later = islice(seen, step, None)
+    if largest:
+        return [one if one > other else other for one, other in zip(seen, later, strict=False)]
+    return [one if one < other else other for one, other in zip(seen, later, strict=False)]
 
 
 def held(ends: Iterable[int], *, times: int) -> list[int]:
@@ -297,7 +332,8 @@ def weakest(strengths: Sequence[float], *, times: int) -> list[float]:
 
     NaN where there are not so many yet, or one of them is NaN.
     """
-    least = sliding([-math.inf if math.isnan(one) else one for one in strengths], times, largest=False)
+    track = Track([-math.inf if math.isnan(one) else one for one in strengths])
+    least = list(track.aggregates("min", window=times))
     streak = 0
     for position, strength in enumerate(strengths):
         streak = 0 if math.isnan(strength) else streak + 1

@@ -6,7 +6,7 @@ from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 from rest_framework.routers import SimpleRouter
 
-from automations.api import feed, history, presets, rules, schema, targets
+from automations.api import backtests, feed, history, presets, rules, schema, targets
 from registry.api import collections, registries, versions
 from runs.api import openapi, people, projects, runs as runs_api
 
@@ -34,6 +34,7 @@ router.register("versions", versions.VersionViewSet)
 router.register("secrets", targets.SecretViewSet)
 router.register("integrations", targets.IntegrationViewSet)
 router.register("inboxes", targets.InboxViewSet)
+router.register("automations/backtests", backtests.BacktestViewSet)
 router.register("automations", rules.AutomationViewSet)
 router.register("executions", history.ExecutionViewSet)
 router.register("deliveries", history.DeliveryViewSet)
@@ -42,6 +43,9 @@ router.register("events", feed.EventViewSet)
 urlpatterns = [
     re_path("^me/?$", people.MeView.as_view(), name="me"),
     re_path("^presets/?$", presets.PresetsView.as_view(), name="presets"),
+    re_path(
+        "^automations/backtest/?$", backtests.BacktestViewSet.as_view({"post": "try_out"}), name="backtest"
+    ),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     path("", include(router.urls)),

@@ -62,6 +62,8 @@ def floats(packed: Packed) -> array[float]:
     return numbers
 
 
+unpacked_values = _floats
+
 _CHUNK = (
     "run_id",
     "source",

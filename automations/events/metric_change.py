@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Iterable, Sequence
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
@@ -15,6 +17,7 @@ from automations.events.metrics import (
     MetricFacts,
     MetricForm,
     aggregate_text,
+    at_least,
     limit,
     shown,
 )
@@ -93,19 +96,52 @@ class RunMetricChange(MetricEventType[MetricFacts]):
         width, start = self._widths(config)[0], self.reach(config) - 1
         current = track.aggregates(config["aggregation"], window=config["window"])
         prior = track.aggregates(config["aggregation"], window=config["prior_window"])
-        change = _absolute if config["change_type"] == "absolute" else _relative
         # Up to `start` one of the two windows is not full, and its aggregate NaN.
         numbers = [math.nan] * min(width, len(track.values))
-        numbers += map(change, current[width:], prior)
+        numbers += _changes(current[width:], prior, relative=config["change_type"] == "relative")
         return Signal.of(numbers, start=start)
 
     def bounds(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
-        low, high = facts.track.extremes
+        bounds = self._bounds_by_extremes(config, facts.track)
+        if config["aggregation"] != "average" or self.never(config, bounds):
+            return bounds
+        return self._bounds_by_estimates(config, facts.track) or bounds
+
+    def _bounds_by_extremes(self, config: Config, track: Track) -> tuple[float, float]:
+        low, high = track.extremes
         most = (high - low) * (1 + SLACK) + math.ulp(0.0)
         if config["change_type"] == "relative":
             least = max(low, -high)  # of the prior aggregate, without its sign
             most = most / least * (1 + SLACK) if least > 0 else math.inf
         return -most, most
+
+    def _bounds_by_estimates(self, config: Config, track: Track) -> tuple[float, float] | None:
+        """None where the estimated averages say nothing."""
+        width, prior_width = self._widths(config)
+        current, error = track.estimated_averages(width)
+        prior, prior_error = track.estimated_averages(prior_width)
+        # Where the prior window ends, the current one begins.
+        current = current[prior_width:]
+        if not current or not math.isfinite(error + prior_error):
+            return None
+        changes = list(map(operator.sub, current, prior))
+        if config["change_type"] == "absolute":
+            off = 2 * (error + prior_error)
+            return _widened(min(changes) - off, max(changes) + off)
+        least = min(map(abs, prior)) - 2 * prior_error
+        if least <= 0:
+            return None
+        ratios = list(map(operator.truediv, changes, map(abs, prior)))
+        low, high = min(ratios), max(ratios)
+        off = 2 * (error + prior_error) * (1 + max(-low, high)) / least
+        return _widened(low - off, high + off)
+
+    def possible_ends(self, config: Config, signal: Signal, first: int) -> Iterable[int]:
+        sign = {"increase": 1, "decrease": -1, "any": 0}[config["direction"]]
+        return at_least(signal, limit(config), sign=sign, first=first)
+
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        return True
 
     def met(self, config: Config, number: float) -> bool:
         return self.strength(config, number) >= limit(config)
@@ -156,8 +192,18 @@ class RunMetricChange(MetricEventType[MetricFacts]):
         return f"{seen} vs {prior}: {sign}{config['threshold']:.12g}{unit}"
 
 
-def _absolute(current: float, prior: float) -> float:
-    return current - prior
+def _changes(current: Sequence[float], prior: Sequence[float], *, relative: bool) -> list[float]:
+    if not relative:
+        return list(map(operator.sub, current, prior))
+    if 0 in prior:
+        return list(map(_relative, current, prior))
+    return list(map(operator.truediv, map(operator.sub, current, prior), map(abs, prior)))
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """By the roundings of the last few steps."""
+    slack = SLACK * max(abs(low), abs(high)) + math.ulp(0.0)
+    return low - slack, high + slack
 
 
 def _relative(current: float, prior: float) -> float:

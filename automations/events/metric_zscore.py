@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,15 @@ from django.utils.translation import gettext_lazy as _
 
 from automations.batches import Baseline, BatchView
 from automations.events.base import EVENTS, Config
-from automations.events.metrics import WINDOW_MAX, MetricEventType, MetricFacts, MetricForm, limit, shown
+from automations.events.metrics import (
+    WINDOW_MAX,
+    MetricEventType,
+    MetricFacts,
+    MetricForm,
+    at_least,
+    limit,
+    shown,
+)
 from automations.verdicts import Reason, Verdict
 from automations.windows import Moments, Signal, Track
 
@@ -182,6 +190,13 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
         moments = [one.moments for one in facts.compared if one.moments is not None]
         scores = [score for one in moments for score in map(one.score, extremes) if not math.isnan(score)]
         return min(scores, default=math.nan), max(scores, default=math.nan)
+
+    def possible_ends(self, config: Config, signal: Signal, first: int) -> Iterable[int]:
+        sign = {"above": 1, "below": -1, "either": 0}[config["direction"]]
+        return at_least(signal, limit(config), sign=sign, first=first)
+
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        return bool(config["baseline"] == "runs")
 
     def exact(self, config: Config, facts: ZScoreFacts, end: int) -> float:
         moments = self._moments(config, facts, end)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress, repeat
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from django import forms
@@ -149,25 +151,33 @@ class MetricEventType(RunEventType[M], Generic[M]):
     def true_ends(self, config: Config, facts: M, first: int) -> list[int]:
         """The ends from `first` on, in order, at which the condition holds."""
         borders = self.borders(config)
-        if self._never(config, self.bounds(config, facts)):
+        if self.never(config, self.bounds(config, facts)):
             return []
         signal = self.signal(config, facts)
-        if self._never(config, (signal.low, signal.high)):
+        if self.never(config, (signal.low, signal.high)):
             return []
         numbers = signal.numbers
         return [
             end
-            for end in range(first, len(numbers))
+            for end in self.possible_ends(config, signal, first)
             if self.met(
                 config, numbers[end] if signal.is_sure(end, borders) else self.exact(config, facts, end)
             )
         ]
 
+    def possible_ends(self, config: Config, signal: Signal, first: int) -> Iterable[int]:
+        """The ends from `first` on without most of those at which the condition surely does not hold."""
+        return range(first, len(signal.numbers))
+
     def bounds(self, config: Config, facts: M) -> tuple[float, float]:
         """Between which every number lies for certain, found with less work than the numbers."""
         return -math.inf, math.inf
 
-    def _never(self, config: Config, bounds: tuple[float, float]) -> bool:
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        """Whether of all values `bounds` asks for the lowest and the highest only."""
+        return False
+
+    def never(self, config: Config, bounds: tuple[float, float]) -> bool:
         """Whether numbers between these lie on one side of every border, and not on the side that is met."""
         low, high = bounds
         may_cross = any(low <= border <= high for border in self.borders(config))
@@ -283,6 +293,17 @@ def is_resolved(config: Config, view: BatchView, name: str) -> bool:
     return view.batch.source == Source.HISTORY or not name or not view.is_history_metric(name)
 
 
+def at_least(signal: Signal, amount: float, *, sign: int, first: int) -> Iterable[int]:
+    """The ends from `first` on whose number, in the direction of `sign` (0: in either), may reach `amount`;
+    NaN may."""
+    seen: Iterable[float] = signal.numbers[first:]
+    if sign <= 0:
+        seen = map(operator.neg if sign else abs, seen)
+    least = amount * (1 - 2 * signal.slack)
+    falls_short = map(operator.lt, seen, repeat(least))
+    return compress(range(first, len(signal.numbers)), map(operator.not_, falls_short))
+
+
 def shown(window: Sequence[float]) -> list[float]:
     """As much of a window as is kept with an explanation: the latest hundred values."""
     return list(window[-100:])
@@ -358,7 +379,32 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
         return facts.track.remember(("threshold", aggregation, reach), make)
 
     def bounds(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
-        return facts.track.extremes
+        extremes, width = facts.track.extremes, self.reach(config)
+        if config["aggregation"] != "average" or width == 1 or self.never(config, extremes):
+            return extremes
+        return facts.track.average_bounds(width)
+
+    def true_ends(self, config: Config, facts: MetricFacts, first: int) -> list[int]:
+        if self._all_must_meet_it(config) and not self._is_held(config, facts.track.values):
+            return []
+        return super().true_ends(config, facts, first)
+
+    def _all_must_meet_it(self, config: Config) -> bool:
+        """Whether the aggregate meets the condition only if every value of the window does."""
+        extreme, comparison = config["aggregation"], config["comparison"].removesuffix("_or_equal")
+        return (extreme, comparison) in {("min", "above"), ("max", "below")}
+
+    def _is_held(self, config: Config, values: Sequence[float]) -> bool:
+        """Whether as many values in a row as the window takes meet it."""
+        compared = map(COMPARISONS[config["comparison"]], values, repeat(limit(config)))
+        return bool(windows.held(compress(range(len(values)), compared), times=self.reach(config)))
+
+    def possible_ends(self, config: Config, signal: Signal, first: int) -> Iterable[int]:
+        compared = map(COMPARISONS[config["comparison"]], signal.numbers[first:], repeat(limit(config)))
+        return compress(range(first, len(signal.numbers)), compared)
+
+    def is_bounded_by_extremes(self, config: Config) -> bool:
+        return True
 
     def met(self, config: Config, number: float) -> bool:
         return number == number and COMPARISONS[config["comparison"]](number, limit(config))

@@ -413,4 +413,26 @@ class Migration(migrations.Migration):
             model_name='integration',
             constraint=models.CheckConstraint(condition=models.Q(('concurrency__gte', 1), ('concurrency__lte', 8)), name='integration_concurrency_in_bounds'),
         ),
+        migrations.CreateModel(
+            name='Backtest',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('draft', models.JSONField(editable=False)),
+                ('state', models.CharField(choices=[('pending', 'Waiting'), ('running', 'Running'), ('finished', 'Finished'), ('cancelled', 'Cancelled'), ('failed', 'Failed')], default='pending', max_length=16, verbose_name='state')),
+                ('done', models.PositiveIntegerField(default=0, verbose_name='runs looked at')),
+                ('total', models.PositiveIntegerField(default=0, verbose_name='runs')),
+                ('result', models.JSONField(default=dict, editable=False)),
+                ('problem', models.TextField(blank=True, verbose_name='problem')),
+                ('lease', models.UUIDField(editable=False, null=True)),
+                ('beat_at', models.DateTimeField(editable=False, null=True)),
+                ('created_at', models.DateTimeField(verbose_name='created')),
+                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
+                ('created_by', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='by')),
+            ],
+            options={
+                'ordering': ['-id'],
+                'indexes': [models.Index(condition=models.Q(('state__in', ('pending', 'running'))), fields=['state', 'created_at'], name='backtest_unfinished')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('state__in', ['pending', 'running', 'finished', 'cancelled', 'failed'])), name='backtest_state_known')],
+            },
+        ),
     ]

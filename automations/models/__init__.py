@@ -1,3 +1,4 @@
+from automations.models.backtests import Backtest, BacktestState
 from automations.models.deliveries import (
     UNSETTLED,
     Attempt,
@@ -21,6 +22,8 @@ __all__ = [
     "Action",
     "Attempt",
     "Automation",
+    "Backtest",
+    "BacktestState",
     "Delivery",
     "DeliveryState",
     "Event",

@@ -95,10 +95,7 @@ def save_automation(
     its scope has already.
     """
     before = Automation.objects.filter(pk=automation.pk).first() if automation.pk else None
-    _place(automation, scope)
-    automation.config = _checked(automation)
-    _check_period(automation.period)
-    automation.routing_key = EVENTS[automation.event_type].routing_key(automation.config)
+    check_automation(automation, scope=scope)
     if automation.mode != Mode.MUTED:
         automation.muted_until = None
     if before is None or _rearmed(before, automation):
@@ -112,6 +109,14 @@ def save_automation(
     for changed in {row.scope_key: row.scope for row in (before, automation) if row}.values():
         bump_epoch(changed)
     return automation
+
+
+def check_automation(automation: Automation, *, scope: Scope) -> None:
+    """Complete the condition of a rule that need not be saved. Raises `ValidationError` by field."""
+    _place(automation, scope)
+    automation.config = _checked(automation)
+    _check_period(automation.period)
+    automation.routing_key = EVENTS[automation.event_type].routing_key(automation.config)
 
 
 def _place(automation: Automation, scope: models.Model) -> None:
@@ -158,7 +163,7 @@ def _rearmed(before: Automation, now: Automation) -> bool:
 
 
 def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> None:
-    complete = _complete(drafts, automation.scope)
+    complete = check_actions(drafts, automation.scope)
     automation.actions.all().delete()
     Action.objects.bulk_create(
         Action(
@@ -172,8 +177,8 @@ def _replace_actions(automation: Automation, drafts: Sequence[ActionDraft]) -> N
     )
 
 
-def _complete(drafts: Sequence[ActionDraft], scope: Scope) -> list[ActionDraft]:
-    """Every action complete; what is wrong with any of them is told at once."""
+def check_actions(drafts: Sequence[ActionDraft], scope: Scope) -> list[ActionDraft]:
+    """Every action complete; what is wrong with any of them is told at once, as of `actions`."""
     complete: list[ActionDraft] = []
     problems: list[str] = []
     for position, draft in enumerate(drafts):

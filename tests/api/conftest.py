@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from automations.actions import http
+from automations.models import Backtest
 from registry.services.collections import set_registry_member, tag_collection
 from registry.services.versions import link_version
+from runs import clock
 from runs.models import Role, User
 from tests import cast
 from tests.api.house import Api, House, furnish, superuser
@@ -92,9 +94,16 @@ def ids(penguins: Cast, ours: House, root: User) -> dict[str, int]:
     link_version(ours.shelf, ours.version, aliases=["champion"], actor=penguins.ada)
     tag_collection(ours.collection, "old", actor=penguins.ada)
     Api(penguins.ada).put(f"versions/{ours.draft.pk}/files/model.bin")
+    tried = Backtest.objects.create(
+        created_by=penguins.max,
+        draft={"scope": {"type": "project", "id": ours.project.pk}, "event_type": "run_status"},
+        result={"summary": {"not_evaluated": []}, "warnings": [], "runs": [], "truncated": False},
+        created_at=clock.now(),
+    )
     found = {name: getattr(ours, name).pk for name in House.__dataclass_fields__}
     return found | {
         "organization": penguins.organization.pk,
+        "backtest": tried.pk,
         "person": nina.pk,
         "regular": regular.pk,
         "member": penguins.team.members.get(user=penguins.max).pk,

@@ -98,6 +98,19 @@ def test_a_crossing_in_the_middle_of_a_batch_is_seen_at_its_own_step(penguins: C
     assert execution.event.data["step"] == 1437
 
 
+def test_rules_that_look_back_differently_see_the_same_values_before_a_batch(penguins: Cast) -> None:
+    """The first rule looks at nothing before the batch, the second at two values more."""
+    latest = threshold("loss", "above", 0.5)
+    average = threshold("loss", "above", 0.5, aggregation="average", window=3)
+    rules = [rule(penguins.project, "run_metric_threshold", config, period=0) for config in (latest, average)]
+    run = new_run(penguins.project)
+    log(run, "loss", [0.1, 0.1, 0.1], first_step=0)
+    cast.decide()
+    log(run, "loss", [0.1, 0.1, 0.9, 0.9], first_step=3)
+    cast.decide()
+    assert [steps(one) for one in rules] == [[5, 6], [6]]
+
+
 def test_values_logged_before_the_rule_fill_its_windows_and_never_fire(penguins: Cast) -> None:
     run = new_run(penguins.project)
     log(run, "loss", [0.9] * 6)

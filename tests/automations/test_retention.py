@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db.models import Model, QuerySet
 
 from automations import retention
-from automations.models import Attempt, Delivery, Event, Execution
+from automations.models import Attempt, Backtest, Delivery, Event, Execution
 from automations.services.rules import ActionDraft
 from runs.models import MetricBatch
 from tests import cast
@@ -22,7 +22,7 @@ from tests.cast import Cast, Clock
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("noop_is_sent")]
 
-NOTHING = {"executions": 0, "attempts": 0, "events": 0, "idempotency keys": 0}
+NOTHING = {"executions": 0, "attempts": 0, "events": 0, "idempotency keys": 0, "backtests": 0}
 SECOND = timedelta(seconds=1)
 
 
@@ -45,7 +45,9 @@ def test_a_row_goes_when_it_is_older_than_its_kind_is_kept(penguins: Cast, clock
     a_story(penguins, clock)
     events = Event.objects.count()
     assert (events, Attempt.objects.count(), Execution.objects.count()) == (2, 1, 1)
+    Backtest.objects.create(created_by=penguins.ada, draft={}, created_at=made)
     kept = [
+        ("backtests", timedelta(days=1), 1),
         ("idempotency keys", timedelta(days=8), 1),
         ("events", timedelta(days=30), events),
         ("attempts", timedelta(days=90), 1),
@@ -140,6 +142,7 @@ def test_the_command_says_what_it_deleted(penguins: Cast, clock: Clock) -> None:
         ["0", "attempts"],
         ["2", "events"],
         ["1", "idempotency", "keys"],
+        ["0", "backtests"],
     ]
     assert Execution.objects.count() == 0
 
