@@ -62,7 +62,7 @@ def floats(packed: Packed) -> array[float]:
     return numbers
 
 
-unpacked_values = _floats
+unpacked_values = floats
 
 _CHUNK = (
     "run_id",

@@ -13,7 +13,7 @@ def one_of(words: Sequence[str]) -> str:
     """“Running”, “Running or Failed”, “Running, Finished or Failed”."""
     if len(words) < 2:
         return "".join(words)
-    return _("%(words)s or %(last)s") % {"words": ", ".join(words[:-1]), "last": words[-1]}
+    return _("%(words)s or %(last)s") % {"words": _(", ").join(words[:-1]), "last": words[-1]}
 
 
 def aggregate_words(config: Config, window: int) -> str:
@@ -55,4 +55,4 @@ def with_options(condition: str, config: Config) -> str:
             warmup,
         )
         parts.append(ignored % {"count": warmup})
-    return ", ".join(parts)
+    return _(", ").join(parts)

@@ -18,6 +18,7 @@ from tests.languages.catalog import Key
 # Names, units and terms that Japanese writes in Latin letters too.
 KEPT = {
     "Discord",
+    "Id",
     "GitHub: repository_dispatch",
     "Run",
     "Runs",
