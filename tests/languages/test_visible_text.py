@@ -11,9 +11,10 @@ from tests.languages import catalog
 from tests.languages.visible import unmarked_in_python, unmarked_in_template, words
 
 # What is the same in every language.
-NAMES = {"API", "Tripline", "UTC"}
-# The reference of the API and the help of the commands are English.
-REFERENCE = re.compile(r"/(api|rest|management)/|/filtersets\.py$")
+NAMES = {"API", "CI", "SHA", "Tripline", "UTC"}
+# English for everybody: the reference of the API, the help of the commands, and what the example's people
+# named and described.
+REFERENCE = re.compile(r"/(api|rest|management|demo)/|/filtersets\.py$")
 
 
 def _place(path: Path) -> str:

@@ -76,12 +76,15 @@ _TRANSLATED = {"blocktranslate", "blocktrans", "comment"}
 
 def _without_tags(source: str) -> str:
     """The template's own HTML: what tags and variables put there is somebody else's text."""
-    pieces, depth = [], 0
+    pieces, hidden = [], ""
     for token in Lexer(source).tokenize():
-        name = token.contents.split()[0] if token.contents.strip() else ""
-        if token.token_type == TokenType.BLOCK and name.removeprefix("end") in _TRANSLATED:
-            depth += -1 if name.startswith("end") else 1
-        elif token.token_type == TokenType.TEXT and not depth:
+        name, *rest = token.contents.split() or [""]
+        if token.token_type == TokenType.BLOCK and name == hidden:
+            hidden = ""
+        elif token.token_type == TokenType.BLOCK and not hidden:
+            # The block “shape” is the class of the page.
+            hidden = f"end{name}" if name in _TRANSLATED or (name, *rest) == ("block", "shape") else ""
+        elif token.token_type == TokenType.TEXT and not hidden:
             pieces.append(token.contents)
     return "".join(pieces)
 
