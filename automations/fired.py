@@ -9,11 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.db.models import Prefetch, Q, QuerySet
+from django.utils.translation import gettext_lazy
 
 from automations import access, wording
 from automations.api.history import sentence
 from automations.events.base import EVENTS
 from automations.models import Action, Attempt, Delivery, DeliveryState, Execution
+from automations.notices import INTEGRATION_DISABLED
 from runs.access import Person
 from runs.models import Project
 
@@ -125,11 +127,17 @@ def _action_words(delivery: Delivery, seen: set[int]) -> str:
     return wording.action_words(Action(type=delivery.type, integration=delivery.integration), seen)
 
 
+_OF_ITSELF = {
+    INTEGRATION_DISABLED: gettext_lazy("An integration is disabled"),
+    "": gettext_lazy("An integration is tried by hand"),
+}
+
+
 def event_label(event_type: str) -> str:
-    """The label of an event type; what Tripline observes of itself is named by its key."""
+    """The label of an event type, or of what Tripline observes of itself."""
     if event_type in EVENTS:
         return str(EVENTS[event_type].label)
-    return event_type.replace("_", " ")
+    return str(_OF_ITSELF.get(event_type, event_type))
 
 
 def subject_of(execution: Execution) -> tuple[str, str]:

@@ -17,13 +17,16 @@ from django.views.decorators.http import require_POST, require_safe
 
 from automations import access, delivery, fired
 from automations.events.base import readable
-from automations.models import Execution, ExecutionState
+from automations.models import Delivery, DeliveryState, Execution, ExecutionState
 from automations.views.layout import layout_of, may, place_of
 from registry.views.lookups import registry_or_404
-from runs import keyset
+from runs import clock, keyset
 from runs.models import Role
 from runs.names import NAME_LENGTH
 from runs.views.lookup import project_of
+
+# A page waits so long for a message's next try.
+_SOON = timedelta(minutes=1)
 
 
 class HistoryForm(forms.Form):
@@ -117,9 +120,16 @@ def execution(request: HttpRequest, pk: int) -> HttpResponse:
             "automation": access.automations(request.user).filter(pk=row.automation_id or 0).first(),
             "facts": facts(row),
             "numbers": numbers(row),
+            "is_moving": any(is_moving(sent.delivery) for sent in found.deliveries),
             "may_redeliver": may(access.require_history_role, request.user, row, Role.MEMBER),
         },
     )
+
+
+def is_moving(delivery: Delivery) -> bool:
+    """Whether something may happen to it while one looks: not to what is tried again in an hour."""
+    due = delivery.next_at
+    return delivery.state == DeliveryState.PENDING and due is not None and due - clock.now() < _SOON
 
 
 def _execution_or_404(request: HttpRequest, pk: int) -> Execution:

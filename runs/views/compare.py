@@ -79,10 +79,14 @@ def _shared(runs: Sequence[Run]) -> list[Shared]:
             name,
             source,
             " ".join(map(str, sorted(found[source, name]))),
-            [row.last if (row := found[source, name].get(place)) else None for place in range(len(runs))],
+            [_last(found[source, name].get(place)) for place in range(len(runs))],
         )
         for source, name in ordered
     ]
+
+
+def _last(row: MetricSummary | None) -> float | str | None:
+    return row.last if row else None
 
 
 def _grouped(shared: Sequence[Shared]) -> dict[tuple[str, str], list[Shared]]:

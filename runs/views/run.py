@@ -40,7 +40,7 @@ class Group:
 def page(request: HttpRequest, team_name: str, project_name: str, run_id: str) -> HttpResponse:
     run = run_of(request, team_name, project_name, run_id)
     asked = request.GET.get("metrics", "").strip()
-    found = MetricSummary.objects.filter(run=run).order_by("name")
+    found = MetricSummary.objects.filter(run=run).order_by("source", "name")  # history first
     rows = list(found.filter(name__icontains=asked) if asked else found)
     shown = rows[:CHARTS]
     context = {

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from pytest_httpserver import HTTPServer
 
-from automations import fired
+from automations import fired, notices, trial
 from automations.models import Attempt, Automation, Delivery, DeliveryState, Execution, Inbox, Mode
 from automations.services import rules, targets
 from registry.services.versions import create_version, link_version
@@ -250,6 +251,27 @@ def test_each_try_shows_what_was_sent_and_answered(penguins: Cast, ours: House) 
         assert shown in page
 
 
+@pytest.mark.parametrize(
+    ("state", "next_in", "polls"),
+    [
+        (DeliveryState.PENDING, timedelta(0), True),
+        (DeliveryState.PENDING, timedelta(seconds=30), True),
+        (DeliveryState.PENDING, timedelta(hours=1), False),
+        (DeliveryState.PENDING, None, False),  # it waits for the one before it, however long
+        (DeliveryState.HELD, None, False),
+        (DeliveryState.FAILED, None, False),
+        (DeliveryState.SUCCEEDED, None, False),
+    ],
+)
+def test_a_page_looks_again_only_while_something_is_on_its_way(
+    penguins: Cast, ours: House, state: DeliveryState, next_in: timedelta | None, polls: bool
+) -> None:
+    next_at = None if next_in is None else clock.now() + next_in
+    Delivery.objects.filter(pk=ours.delivery.pk).update(state=state, next_at=next_at)
+    page = Visitor(penguins.vera).sees(f"/executions/{ours.execution.pk}/")
+    assert ('hx-trigger="every' in page) == polls
+
+
 # --- History --------------------------------------------------------------------------------------
 
 
@@ -342,6 +364,24 @@ def test_history_stays_when_the_rule_and_the_run_are_gone(
     assert "real" in page
     assert "exp-2" in page
     assert execution.run.page not in page  # it leads nowhere
+
+
+@pytest.mark.usefixtures("loopback")
+def test_what_no_rule_decided_has_its_page_too(penguins: Cast, httpserver: HTTPServer) -> None:
+    """A message sent to try an integration, and that Tripline disabled one."""
+    httpserver.expect_request("/hook").respond_with_data("thanks")
+    hook = cast.webhook(penguins.team, httpserver.url_for("/hook"), name="penguin-hook")
+    trial.try_integration(hook, actor=penguins.max)
+    tried = Execution.objects.latest("pk")
+    page = Visitor(penguins.vera).sees(f"/executions/{tried.pk}/")
+    assert "An integration is tried by hand" in page
+    assert "max tried the integration penguin-hook" in page
+    assert "thanks" in page
+    notices.integration_disabled(hook, clock.now())
+    told = Execution.objects.latest("pk")
+    assert told != tried
+    assert "An integration is disabled" in Visitor(penguins.vera).sees(f"/executions/{told.pk}/")
+    assert Visitor(penguins.otto).status(f"/executions/{told.pk}/") == 404
 
 
 # --- Panels on other pages ------------------------------------------------------------------------

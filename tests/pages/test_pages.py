@@ -7,126 +7,19 @@ import re
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
+from tests.pages.browsing import MARKUP, Visitor, assert_accessible_and_fitting, window
 from tests.stories import embedded_alone
 from tests.stories.rest import Rest, make_hook, make_rule
-from tests.upserver import UpServer, up_server
 
 pytestmark = [pytest.mark.browser, embedded_alone, pytest.mark.slow]
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # nothing leaves this machine
-]
-PATIENCE = 20_000.0  # milliseconds; the machine may be busy with other tests
-# Whatever of it is run, the title says so.
-MARKUP = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 BODY = '{"text": "</pre>' + MARKUP.replace('"', '\\"') + '"}'
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpServer]:
-    # With canaries, so that the status page has some, and no other page shows any.
-    with up_server(tmp_path_factory.mktemp("pages") / "data", env={"TRIPLINE_CANARY_EVERY": "5"}) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def rest(server: UpServer) -> Rest:
-    return Rest(server.url, server.key)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Not the plugin's: its event loop would go on running under the tests of other files."""
-    if not CHROMIUM.exists():
-        reason = f"there is no {CHROMIUM}"
-        if os.environ.get("TRIPLINE_BROWSER_REQUIRED") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-
-
-@dataclass
-class Visitor:
-    """Somebody in front of a window of their own. `troubles`: what no page may cause."""
-
-    page: Page
-    server: UpServer
-    troubles: list[str] = field(default_factory=list)
-
-    def watch(self) -> None:
-        self.page.on("pageerror", lambda error: self.troubles.append(f"error {error}"))
-        self.page.on(
-            "console",
-            lambda said: self.troubles.append(said.text) if "Security Policy" in said.text else None,
-        )
-        self.page.on("dialog", lambda dialog: self.troubles.append(f"dialog {dialog.message}"))
-        self.page.on(
-            "response",
-            lambda answer: (
-                self.troubles.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
-            ),
-        )
-
-    def sign_in(self) -> None:
-        self.page.goto("/")
-        self.page.get_by_label("User name").fill("admin")
-        self.page.get_by_label("Password").fill(self.server.password)
-        self.page.get_by_role("button", name="Sign in").click()
-
-
-@contextmanager
-def window(browser: Browser, server: UpServer, session: StorageState | None = None) -> Iterator[Visitor]:
-    """A window of its own, signed in where a session is given; in the end nothing may have gone wrong."""
-    with browser.new_context(
-        base_url=server.url, storage_state=session, locale="en-GB", timezone_id="Asia/Tokyo"
-    ) as context:
-        context.set_default_timeout(PATIENCE)
-        found = Visitor(context.new_page(), server)
-        found.watch()
-        yield found
-        assert found.troubles == []
-
-
-@pytest.fixture
-def stranger(chromium: Browser, server: UpServer) -> Iterator[Visitor]:
-    with window(chromium, server) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def session(chromium: Browser, server: UpServer) -> StorageState:
-    """The cookies of somebody who signed in."""
-    with window(chromium, server) as found:
-        found.sign_in()
-        expect(found.page).to_have_url(f"{server.url}/")
-        return found.page.context.storage_state()
-
-
-@pytest.fixture
-def visitor(chromium: Browser, server: UpServer, session: StorageState) -> Iterator[Visitor]:
-    """The admin, signed in."""
-    with window(chromium, server, session) as found:
-        yield found
-
 
 # --- Signing in and out ---------------------------------------------------------------------------
 
@@ -295,12 +188,3 @@ def test_pages_are_accessible_and_fit_a_phone(
         visitor.page.goto(place.format(id=full_of_markup["id"]))
         assert_accessible_and_fitting(visitor.page)
     visitor.troubles.remove(f"404 {visitor.server.url}/no-such-page/")  # as it should
-
-
-def assert_accessible_and_fitting(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
-    for width in (1280, 390):
-        page.set_viewport_size({"width": width, "height": 800})
-        hidden = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert hidden <= 0, f"{page.url} is {hidden} pixels wider than {width}"

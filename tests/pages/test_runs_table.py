@@ -14,7 +14,7 @@ from runs.models import Run, RunStatus
 from runs.services.runs import set_status
 from tests.cast import Cast, log, new_run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("calm")]
 
 HERE = "/penguins/waddle/"
 MARKUP = "<script>alert(1)</script>"

@@ -10,8 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from automations.health import stages
 from runs.models import User
+from tests.pages.browsing import MARKUP
 
-MARKUP = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+__all__ = ["MARKUP", "Visitor", "assert_only_text"]
 
 
 class Visitor:

@@ -285,12 +285,14 @@
   // --- What applies to all charts ---
   function choose(source, range) {
     view.ranges[source] = range;
-    const form = document.getElementById("tools");
-    if (form && source === "history") {
-      [form.elements.first.value, form.elements.last.value] = (range || [null, null]).map((end) => end ?? "");
-    }
-    document.getElementById("all-steps").hidden = !Object.values(view.ranges).some(Boolean);
+    showRange();
     for (const plot of plots.values()) if (plot.source === source) plot.invalidate();
+  }
+
+  function showRange() {
+    const { first, last } = document.getElementById("tools").elements;
+    [first.value, last.value] = (view.ranges.history || [null, null]).map((end) => end ?? "");
+    document.getElementById("all-steps").hidden = !Object.values(view.ranges).some(Boolean);
   }
 
   function redraw() {
@@ -299,9 +301,13 @@
 
   function tools() {
     const form = document.getElementById("tools");
-    if (!form) return;
+    if (!form || !form.hidden) return;
     const { smoothing, log, first, last } = form.elements;
     form.hidden = false;
+    // The form may be new while what was chosen is not.
+    smoothing.value = view.smoothing * 100;
+    log.checked = view.log;
+    showRange();
     form.addEventListener("submit", (event) => event.preventDefault());
     smoothing.addEventListener("input", () => {
       view.smoothing = Number(smoothing.value) / 100;
@@ -342,9 +348,10 @@
   // --- Live ---
   const counts = new Map();
   let known = null;
-  async function ask(line) {
-    const answer = await fetch(line.dataset.live);
-    if (!answer.ok) return;
+  // Whether the run is over.
+  async function ask(url) {
+    const answer = await fetch(url);
+    if (!answer.ok) return false;
     const news = await answer.json();
     view.marks = news.marks;
     view.thresholds = news.thresholds;
@@ -358,25 +365,28 @@
     if (isNew) await renew("#charts");
     for (const plot of plots.values()) if (plot.isSeen && plot.isStale) plot.load();
     redraw();
-    line.dataset.over = news.over ? "yes" : "";
+    return news.over;
   }
 
   async function renew(...parts) {
     for (const part of parts) if (document.querySelector(part)) await htmx.ajax("GET", location.href, { target: part, select: part, swap: "outerHTML" });
+    tools();
     adopt();
   }
 
-  async function follow(line) {
+  // What a run's end leads to comes a moment later: it is asked once more.
+  async function follow(url, wasOver) {
+    let isOver = false;
     try {
-      if (!document.hidden) await ask(line);
+      if (!document.hidden) isOver = await ask(url);
     } catch {
       // the server is away: the next round asks again
     }
-    if (!line.dataset.over) setTimeout(() => follow(line), EVERY);
+    if (!(isOver && wasOver)) setTimeout(() => follow(url, isOver), EVERY);
   }
 
   tools();
   adopt();
-  for (const line of lines()) if (line.dataset.live) follow(line);
+  for (const line of lines()) if (line.dataset.live) follow(line.dataset.live, false);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 })();

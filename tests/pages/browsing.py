@@ -1,0 +1,78 @@
+"""A browser before the pages of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, StorageState
+
+from tests.upserver import UpServer
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # nothing leaves this machine
+]
+PATIENCE = 20_000.0  # milliseconds; the machine may be busy with other tests
+# Whatever of it is run, the title says so.
+MARKUP = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+
+@dataclass
+class Visitor:
+    """Somebody in front of a window of their own. `troubles`: what no page may cause."""
+
+    page: Page
+    server: UpServer
+    troubles: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        self.page.on("pageerror", lambda error: self.troubles.append(f"error {error}"))
+        self.page.on(
+            "console",
+            lambda said: self.troubles.append(said.text) if "Security Policy" in said.text else None,
+        )
+        self.page.on("dialog", lambda dialog: self.troubles.append(f"dialog {dialog.message}"))
+        self.page.on(
+            "response",
+            lambda answer: (
+                self.troubles.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None
+            ),
+        )
+
+    def sign_in(self) -> None:
+        self.page.goto("/")
+        self.page.get_by_label("User name").fill("admin")
+        self.page.get_by_label("Password").fill(self.server.password)
+        self.page.get_by_role("button", name="Sign in").click()
+
+
+@contextmanager
+def window(browser: Browser, server: UpServer, session: StorageState | None = None) -> Iterator[Visitor]:
+    """A window of its own, signed in where a session is given; in the end nothing may have gone wrong."""
+    with browser.new_context(
+        base_url=server.url, storage_state=session, locale="en-GB", timezone_id="Asia/Tokyo"
+    ) as context:
+        context.set_default_timeout(PATIENCE)
+        found = Visitor(context.new_page(), server)
+        found.watch()
+        yield found
+        assert found.troubles == []
+
+
+def assert_accessible_and_fitting(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        hidden = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert hidden <= 0, f"{page.url} is {hidden} pixels wider than {width}"
