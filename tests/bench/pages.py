@@ -29,7 +29,8 @@ _METRICS = [
     f"{group}/{letter}" for group in ("train", "val", "grad", "act", "opt") for letter in "abcdefghij"
 ]
 _IN_VIEW = """() => {
-    const seen = [...document.querySelectorAll("figure")].filter(f => f.getBoundingClientRect().top < innerHeight);
+    const isSeen = figure => figure.getBoundingClientRect().top < innerHeight;
+    const seen = [...document.querySelectorAll("figure")].filter(isSeen);
     return seen.length > 0 && seen.every(f => f.dataset.state === "drawn");
 }"""
 _ALL = "() => [...document.querySelectorAll('figure')].every(f => f.dataset.state === 'drawn')"
