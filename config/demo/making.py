@@ -65,13 +65,17 @@ def forget() -> None:
     _file().unlink(missing_ok=True)
 
 
-def prepare(listener: socket.socket, say: Say) -> Example:
-    """The example, made where it is missing, and ready for its next training. Raises `StartError`."""
+def refuse_production() -> None:
+    """Its past is written while nobody else works on the database, and by one clock. Raises `StartError`."""
     if not settings.TRIPLINE_EMBEDDED:
         raise StartError(
             "The example is for an installation that has nothing else: start --demo without DATABASE_URL "
             "and REDIS_URL."
         )
+
+
+def prepare(listener: socket.socket, say: Say) -> Example:
+    """The example, made where it is missing, and ready for its next training. Raises `StartError`."""
     example = found()
     if example is not None and not example.is_whole:
         say("The example was not made to its end; it is made anew.")

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from automations.events.base import EVENTS
 from config.demo.cast import refuse_taken_names
-from config.demo.making import Example
+from config.demo.making import Example, refuse_production
 from config.embedded import StartError
 from runs.models import RunStatus
 from runs.services.people import create_team
@@ -74,7 +74,9 @@ class Story:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     data_dir = tmp_path_factory.mktemp("demo") / "data"
     code, key = cut_short(data_dir)
-    with up_server(data_dir, "--demo") as server:
+    with up_server(data_dir, "--demo", wait=False) as server:
+        wait_for(lambda: "made in" in server.output(), within=START_WITHIN)
+        wait_for(server.learn, within=START_WITHIN)
         rest = Rest(server.url, key)
         rest.post("runs/", {"project": "main/mine", "run_id": "mine"})
         story = look_on(rest, server)
@@ -194,6 +196,14 @@ def test_a_name_that_is_taken_is_said(penguins: Cast) -> None:
     create_team("seabirds", owner=penguins.ada)
     with pytest.raises(StartError, match="the team “seabirds”"):
         refuse_taken_names()
+
+
+def test_it_is_not_for_production(settings: Settings) -> None:
+    settings.TRIPLINE_EMBEDDED = True
+    refuse_production()
+    settings.TRIPLINE_EMBEDDED = False
+    with pytest.raises(StartError, match="without DATABASE_URL"):
+        refuse_production()
 
 
 @pytest.mark.django_db

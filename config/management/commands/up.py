@@ -18,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config import env
 from config.demo.live import LiveTraining
-from config.demo.making import Example, prepare
+from config.demo.making import Example, prepare, refuse_production
 from config.embedded import Address, Server, StartError, adopt, listen, lock_data_directory, spool_into
 from config.first_start import ADMIN, TEAM, FirstStart, make_admin
 
@@ -60,6 +60,8 @@ class Command(BaseCommand):
     def _run(self, host: str, port: int, *, demo: bool) -> None:
         os.umask(0o077)  # whatever is written is for this account alone
         _refuse_nonsense()
+        if demo:
+            refuse_production()
         lock = lock_data_directory(settings.TRIPLINE_DATA_DIR)
         spool_into(settings.TRIPLINE_DATA_DIR / "tmp")
         listener, address = listen(host, port)
