@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Q, QuerySet
@@ -9,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from automations.models import (
     Automation,
+    Backtest,
     Delivery,
     Event,
     Execution,
@@ -82,6 +85,13 @@ def integrations(user: Person) -> QuerySet[Integration]:
 
 def inboxes(user: Person) -> QuerySet[Inbox]:
     return Inbox.objects.filter(team__in=access.teams(user))
+
+
+def backtests(user: Person) -> QuerySet[Backtest]:
+    """One's own."""
+    if user.is_superuser:
+        return Backtest.objects.all()
+    return Backtest.objects.filter(created_by=cast(int, user.pk))
 
 
 def people(scope: Scope) -> QuerySet[User]:

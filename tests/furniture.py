@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps
 
-from automations.models import Attempt, Delivery, Inbox, Outlet
+from automations.models import Attempt, Backtest, Delivery, Inbox, Outlet
 from automations.services import targets
 from registry.models import VersionState
 from registry.services.collections import set_alias, tag_collection
@@ -54,6 +54,8 @@ def furnish(name: str) -> Team:
     targets.receive(inbox, headers={"X-From": name}, body=b"{}")
     for scope in (project, team):
         rule(scope, "run_status", {"statuses": ["running"]}, name=f"status {name}", actions=sends(hook))
+    tried = {"scope": {"type": "project", "id": project.pk}, "event_type": "run_status"}
+    Backtest.objects.create(created_by=owner, draft=tried, created_at=clock.now())
     run = new_run(project, user=owner, name=f"run {name}")
     log(run, "loss", [0.1, 0.9])
     furnish_artifacts(name, project, run, owner)

@@ -1,3 +1,3 @@
-from automations.admin import history, rules, targets
+from automations.admin import backtests, history, rules, targets
 
-__all__ = ["history", "rules", "targets"]
+__all__ = ["backtests", "history", "rules", "targets"]

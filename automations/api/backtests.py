@@ -98,7 +98,7 @@ class BacktestSerializer(serializers.Serializer):
 
 
 class BacktestViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
-    """A person's own backtests."""
+    """Rules that are being tried, by who tries them."""
 
     queryset = Backtest.objects.all()
     serializer_class = BacktestSerializer
@@ -106,7 +106,7 @@ class BacktestViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
     pagination_class = None
 
     def visible(self) -> QuerySet[Backtest]:
-        return Backtest.objects.filter(created_by=self.person)
+        return access.backtests(self.person)
 
     def get_object(self) -> Any:
         """Not found either for who may see the runs no longer."""

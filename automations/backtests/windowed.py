@@ -84,14 +84,13 @@ class WindowedKind(MetricKind):
         have, need = max(0, standing.finite_count - config["warmup"]), event_type.reach(config)
         if have < need:
             return Reason("window_not_full", {"have": have, "need": need})
-        if not event_type.is_bounded_by_extremes(config):
-            return None
         track = Track([standing.minimum, standing.maximum])
         view = View(self._at_all_times(run, standing.source), Series((), (), track.values), track, [_SOME])
         # For the bounds: two values, both looked at, each compared with every baseline.
         seen = {**config, "warmup": 0, "hold": 1}
         facts = event_type.gather(view, seen)
-        if not event_type.never(config, event_type.bounds(config, facts)):
+        bounds = event_type.bounds_by_extremes(config, facts)
+        if bounds is None or not event_type.never(config, bounds):
             return None
         return event_type.decide_run(seen, facts).reason if self._compares_runs else _NOT_MET
 

@@ -102,13 +102,13 @@ class RunMetricChange(MetricEventType[MetricFacts]):
         return Signal.of(numbers, start=start)
 
     def bounds(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
-        bounds = self._bounds_by_extremes(config, facts.track)
+        bounds = self.bounds_by_extremes(config, facts)
         if config["aggregation"] != "average" or self.never(config, bounds):
             return bounds
         return self._bounds_by_estimates(config, facts.track) or bounds
 
-    def _bounds_by_extremes(self, config: Config, track: Track) -> tuple[float, float]:
-        low, high = track.extremes
+    def bounds_by_extremes(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
+        low, high = facts.track.extremes
         most = (high - low) * (1 + SLACK) + math.ulp(0.0)
         if config["change_type"] == "relative":
             least = max(low, -high)  # of the prior aggregate, without its sign
@@ -139,9 +139,6 @@ class RunMetricChange(MetricEventType[MetricFacts]):
     def possible_ends(self, config: Config, signal: Signal, first: int) -> Iterable[int]:
         sign = {"increase": 1, "decrease": -1, "any": 0}[config["direction"]]
         return at_least(signal, limit(config), sign=sign, first=first)
-
-    def is_bounded_by_extremes(self, config: Config) -> bool:
-        return True
 
     def met(self, config: Config, number: float) -> bool:
         return self.strength(config, number) >= limit(config)

@@ -195,8 +195,8 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
         sign = {"above": 1, "below": -1, "either": 0}[config["direction"]]
         return at_least(signal, limit(config), sign=sign, first=first)
 
-    def is_bounded_by_extremes(self, config: Config) -> bool:
-        return bool(config["baseline"] == "runs")
+    def bounds_by_extremes(self, config: Config, facts: ZScoreFacts) -> tuple[float, float] | None:
+        return self.bounds(config, facts) if config["baseline"] == "runs" else None
 
     def exact(self, config: Config, facts: ZScoreFacts, end: int) -> float:
         moments = self._moments(config, facts, end)

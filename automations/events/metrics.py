@@ -173,9 +173,9 @@ class MetricEventType(RunEventType[M], Generic[M]):
         """Between which every number lies for certain, found with less work than the numbers."""
         return -math.inf, math.inf
 
-    def is_bounded_by_extremes(self, config: Config) -> bool:
-        """Whether of all values `bounds` asks for the lowest and the highest only."""
-        return False
+    def bounds_by_extremes(self, config: Config, facts: M) -> tuple[float, float] | None:
+        """The same by the lowest and the highest of all values alone; None where those say nothing."""
+        return None
 
     def never(self, config: Config, bounds: tuple[float, float]) -> bool:
         """Whether numbers between these lie on one side of every border, and not on the side that is met."""
@@ -403,8 +403,8 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
         compared = map(COMPARISONS[config["comparison"]], signal.numbers[first:], repeat(limit(config)))
         return compress(range(first, len(signal.numbers)), compared)
 
-    def is_bounded_by_extremes(self, config: Config) -> bool:
-        return True
+    def bounds_by_extremes(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
+        return facts.track.extremes
 
     def met(self, config: Config, number: float) -> bool:
         return number == number and COMPARISONS[config["comparison"]](number, limit(config))

@@ -36,7 +36,7 @@ NUMBERS = [0.0, 0.25, 0.5, 0.5, 0.75, 1.0, -1.0]
 
 
 def invented_rule(dice: random.Random) -> tuple[str, dict[str, Any]]:
-    kind = dice.choice(["status", "threshold", "change", "zscore", "zscore", "nonfinite"])
+    kind = dice.choice(["status", "threshold", "change", "change", "zscore", "zscore", "nonfinite"])
     filters = {
         "user": dice.choice([None, None, None, "ada"]),
         "run_name": dice.choice([None, None, None, "^exp", "7$"]),
@@ -63,7 +63,7 @@ def threshold(dice: random.Random, metric: dict[str, Any]) -> tuple[str, dict[st
 def change(dice: random.Random, metric: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     window = {"aggregation": dice.choice(["average", "min", "max", "none"]), "window": dice.randint(1, 4)}
     condition = {
-        "prior_window": dice.randint(1, 5),
+        "prior_window": dice.randint(1, 3),
         "change_type": dice.choice(["relative", "absolute"]),
         "direction": dice.choice(["increase", "decrease", "any"]),
         "threshold": dice.choice([0.25, 0.5, 1.0]),

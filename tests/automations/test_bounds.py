@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -78,6 +79,10 @@ def assert_bounds_hold(key: str, config: dict[str, Any], values: list[float]) ->
     low, high = event_type.bounds(config, facts)
     found = numbers(event_type, config, facts)
     assert all(low <= number <= high for number in found), (low, high, min(found), max(found))
+    # A backtest knows no more of a series than these two, and must not miss a number for it.
+    alone = replace(facts, track=Track([min(values), max(values)]))
+    if (bounds := event_type.bounds_by_extremes(config, alone)) is not None:
+        assert all(bounds[0] <= number <= bounds[1] for number in found), (bounds, min(found), max(found))
 
 
 @pytest.mark.parametrize("kind", SERIES)
