@@ -24,7 +24,7 @@ C = TypeVar("C", bound=type)
 
 
 class Catalog(Generic[T]):
-    def __init__(self, noun: str) -> None:
+    def __init__(self, noun: str | Promise) -> None:
         self.noun = noun
         self._entries: dict[str, T] = {}
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import translation
 from django.utils.translation import gettext as _
 
 from runs import cause
@@ -50,10 +51,12 @@ class RequestBoundary:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with cause.caused_by(request.META.get(_CAUSE, "")):
-            answer = _refusal(request) or self.get_response(request)
-        if answer.status_code >= HTTPStatus.BAD_REQUEST and request.path_info.startswith(_JSON_PATHS):
-            return _as_json(answer)
+        # Refusals are in the reader's language, and what it was set to ends with the request.
+        with translation.override(translation.get_language_from_request(request)):
+            with cause.caused_by(request.META.get(_CAUSE, "")):
+                answer = _refusal(request) or self.get_response(request)
+            if answer.status_code >= HTTPStatus.BAD_REQUEST and request.path_info.startswith(_JSON_PATHS):
+                return _as_json(answer)
         return answer
 
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 from django.urls import path
 
 from runs import paths  # noqa: F401  (makes <team:…> known)
-from runs.views import client, compare, home, people, run, search, table
+from runs.views import client, compare, home, language, people, run, search, table
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("search/", search.search, name="search"),
     path("tripline.py", client.client, name="client"),
     path("profile/", people.profile, name="profile"),
+    path("profile/language/", language.choose, name="language"),
     path("profile/keys/<int:pk>/revoke/", people.revoke_key, name="key-revoke"),
     path("teams/<str:team_name>/", people.members, name="team-members"),
     path("teams/<str:team_name>/members/", people.add_member, name="member-add"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext as _, gettext_lazy
 
 from automations import backoff
 from automations.catalog import Catalog
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from automations.models import Action, Delivery
     from runs.models import User
 
-ACTIONS: Catalog[ActionType] = Catalog("action type")
+ACTIONS: Catalog[ActionType] = Catalog(gettext_lazy("action type"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from registry.models import ArtifactChange
 Facts = TypeVar("Facts")
 Config = dict[str, Any]
 
-EVENTS: Catalog[EventType[Any]] = Catalog("event type")
+EVENTS: Catalog[EventType[Any]] = Catalog(_("event type"))
 
 ARTIFACT_SCOPES = frozenset({"project", "registry", "collection", "team", "organization"})
 RUN_SCOPES = frozenset({"project", "team", "organization"})

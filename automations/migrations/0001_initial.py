@@ -55,6 +55,8 @@ class Migration(migrations.Migration):
                 ('team', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='automations', to='runs.team')),
             ],
             options={
+                'verbose_name_plural': 'automations',
+                'verbose_name': 'automation',
                 'ordering': ['id'],
             },
         ),
@@ -68,6 +70,8 @@ class Migration(migrations.Migration):
                 ('automation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='actions', to='automations.automation', verbose_name='automation')),
             ],
             options={
+                'verbose_name_plural': 'actions',
+                'verbose_name': 'action',
                 'ordering': ['automation', 'position'],
             },
         ),
@@ -112,6 +116,7 @@ class Migration(migrations.Migration):
                 ('action', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='automations.action')),
             ],
             options={
+                'verbose_name': 'delivery',
                 'verbose_name_plural': 'deliveries',
                 'ordering': ['-id'],
             },
@@ -130,6 +135,8 @@ class Migration(migrations.Migration):
                 ('delivery', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='automations.delivery', verbose_name='delivery')),
             ],
             options={
+                'verbose_name': 'attempt',
+                'verbose_name_plural': 'attempts',
                 'ordering': ['delivery', 'number'],
             },
         ),
@@ -154,6 +161,8 @@ class Migration(migrations.Migration):
                 ('version', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='events', to='registry.artifactversion')),
             ],
             options={
+                'verbose_name_plural': 'events',
+                'verbose_name': 'event',
                 'ordering': ['-id'],
             },
         ),
@@ -180,6 +189,8 @@ class Migration(migrations.Migration):
                 ('version', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='registry.artifactversion', verbose_name='version')),
             ],
             options={
+                'verbose_name_plural': 'executions',
+                'verbose_name': 'execution',
                 'ordering': ['-id'],
             },
         ),
@@ -198,6 +209,7 @@ class Migration(migrations.Migration):
                 ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='inboxes', to='runs.team', verbose_name='team')),
             ],
             options={
+                'verbose_name': 'inbox',
                 'verbose_name_plural': 'inboxes',
                 'ordering': ['team', 'name'],
             },
@@ -213,6 +225,8 @@ class Migration(migrations.Migration):
                 ('inbox', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='requests', to='automations.inbox', verbose_name='inbox')),
             ],
             options={
+                'verbose_name_plural': 'inbox requests',
+                'verbose_name': 'inbox request',
                 'ordering': ['-id'],
             },
         ),
@@ -233,6 +247,8 @@ class Migration(migrations.Migration):
                 ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='integrations', to='runs.team', verbose_name='team')),
             ],
             options={
+                'verbose_name_plural': 'integrations',
+                'verbose_name': 'integration',
                 'ordering': ['team', 'name'],
             },
         ),
@@ -259,6 +275,10 @@ class Migration(migrations.Migration):
                 ('failures', models.PositiveIntegerField(default=0, verbose_name='failures since then')),
                 ('integration', models.OneToOneField(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='outlet', to='automations.integration', verbose_name='integration')),
             ],
+            options={
+                'verbose_name': 'outlet',
+                'verbose_name_plural': 'outlets',
+            },
         ),
         migrations.CreateModel(
             name='RunLimit',
@@ -281,6 +301,8 @@ class Migration(migrations.Migration):
                 ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='secrets', to='runs.team', verbose_name='team')),
             ],
             options={
+                'verbose_name_plural': 'secrets',
+                'verbose_name': 'secret',
                 'ordering': ['team', 'name'],
             },
         ),

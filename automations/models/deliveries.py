@@ -38,6 +38,8 @@ class Outlet(models.Model):
     failures = models.PositiveIntegerField(_("failures since then"), default=0)
 
     class Meta:
+        verbose_name = _("outlet")
+        verbose_name_plural = _("outlets")
         constraints = [
             models.UniqueConstraint(Coalesce("integration", Value(0)), name="outlet_once_per_integration")
         ]
@@ -109,6 +111,7 @@ class Delivery(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:
+        verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         ordering = ["-id"]
         constraints = [
@@ -157,6 +160,8 @@ class Attempt(models.Model):
     error = models.TextField(_("error"), blank=True)
 
     class Meta:
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
         ordering = ["delivery", "number"]
         constraints = [models.UniqueConstraint(fields=["delivery", "number"], name="attempt_numbered")]
 

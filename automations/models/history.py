@@ -50,6 +50,8 @@ class Event(models.Model):
     ring_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["organization", "sequence"], name="event_numbered_in_feed")
@@ -117,6 +119,8 @@ class Execution(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:
+        verbose_name = _("execution")
+        verbose_name_plural = _("executions")
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["automation", "dedup_key"], name="decided_once"),

@@ -89,6 +89,8 @@ class Automation(models.Model):
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
     class Meta:
+        verbose_name = _("automation")
+        verbose_name_plural = _("automations")
         # Creation order is the order in which several that match are triggered (R1).
         ordering = ["id"]
         constraints = [
@@ -134,6 +136,8 @@ class Action(models.Model):
     config = models.JSONField(_("content"), default=dict, blank=True)
 
     class Meta:
+        verbose_name = _("action")
+        verbose_name_plural = _("actions")
         ordering = ["automation", "position"]
         constraints = [
             models.UniqueConstraint(fields=["automation", "position"], name="action_position_once")

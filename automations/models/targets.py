@@ -32,6 +32,8 @@ class Secret(models.Model):
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
     class Meta:
+        verbose_name = _("secret")
+        verbose_name_plural = _("secrets")
         ordering = ["team", "name"]
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="secret_name_once_per_team")]
 
@@ -83,6 +85,8 @@ class Integration(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
+        verbose_name = _("integration")
+        verbose_name_plural = _("integrations")
         ordering = ["team", "name"]
         constraints = [
             models.UniqueConstraint(fields=["team", "name"], name="integration_name_once_per_team"),
@@ -116,6 +120,7 @@ class Inbox(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
+        verbose_name = _("inbox")
         verbose_name_plural = _("inboxes")
         ordering = ["team", "name"]
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="inbox_name_once_per_team")]
@@ -138,6 +143,8 @@ class InboxRequest(models.Model):
     )
 
     class Meta:
+        verbose_name = _("inbox request")
+        verbose_name_plural = _("inbox requests")
         ordering = ["-id"]
         indexes = [models.Index(fields=["inbox", "-id"], name="inbox_newest")]
 

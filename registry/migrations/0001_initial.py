@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=128, validators=[registry.names.validate_alias], verbose_name='alias')),
             ],
             options={
+                'verbose_name': 'alias',
                 'verbose_name_plural': 'aliases',
                 'ordering': ['collection', 'name'],
             },
@@ -35,6 +36,8 @@ class Migration(migrations.Migration):
                 ('received_at', models.DateTimeField(verbose_name='accepted')),
             ],
             options={
+                'verbose_name_plural': 'artifact changes',
+                'verbose_name': 'artifact change',
                 'ordering': ['collection', 'sequence'],
             },
         ),
@@ -48,6 +51,8 @@ class Migration(migrations.Migration):
                 ('content', models.FileField(max_length=250, upload_to='artifacts/%Y/%m')),
             ],
             options={
+                'verbose_name_plural': 'artifact files',
+                'verbose_name': 'artifact file',
                 'ordering': ['version', 'path'],
             },
         ),
@@ -65,6 +70,8 @@ class Migration(migrations.Migration):
                 ('committed_at', models.DateTimeField(blank=True, null=True, verbose_name='committed')),
             ],
             options={
+                'verbose_name_plural': 'artifact versions',
+                'verbose_name': 'artifact version',
                 'ordering': ['-id'],
             },
         ),
@@ -81,6 +88,8 @@ class Migration(migrations.Migration):
                 ('deleted_at', models.DateTimeField(blank=True, null=True, verbose_name='deleted')),
             ],
             options={
+                'verbose_name_plural': 'collections',
+                'verbose_name': 'collection',
                 'ordering': ['id'],
             },
         ),
@@ -91,6 +100,8 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=128, validators=[registry.names.validate_tag], verbose_name='tag')),
             ],
             options={
+                'verbose_name_plural': 'collection tags',
+                'verbose_name': 'collection tag',
                 'ordering': ['collection', 'name'],
             },
         ),
@@ -102,6 +113,8 @@ class Migration(migrations.Migration):
                 ('linked_at', models.DateTimeField(verbose_name='since')),
             ],
             options={
+                'verbose_name_plural': 'memberships',
+                'verbose_name': 'membership',
                 'ordering': ['collection', '-index'],
             },
         ),
@@ -117,6 +130,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
             ],
             options={
+                'verbose_name': 'registry',
                 'verbose_name_plural': 'registries',
                 'ordering': ['id'],
             },
@@ -128,6 +142,8 @@ class Migration(migrations.Migration):
                 ('role', models.CharField(choices=[('viewer', 'Viewer'), ('member', 'Member'), ('admin', 'Admin')], default='member', max_length=16, verbose_name='role')),
             ],
             options={
+                'verbose_name_plural': 'registry members',
+                'verbose_name': 'registry member',
                 'ordering': ['id'],
             },
         ),
@@ -138,6 +154,8 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(max_length=128, validators=[registry.names.validate_tag], verbose_name='tag')),
             ],
             options={
+                'verbose_name_plural': 'version tags',
+                'verbose_name': 'version tag',
                 'ordering': ['version', 'name'],
             },
         ),

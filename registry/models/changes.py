@@ -52,6 +52,8 @@ class ArtifactChange(models.Model):
     actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
 
     class Meta:
+        verbose_name = _("artifact change")
+        verbose_name_plural = _("artifact changes")
         ordering = ["collection", "sequence"]
         constraints = [
             models.UniqueConstraint(fields=["collection", "sequence"], name="artifact_change_numbered")

@@ -44,6 +44,8 @@ class Collection(models.Model):
     versions = models.ManyToManyField(ArtifactVersion, through="Membership", related_name="collections")
 
     class Meta:
+        verbose_name = _("collection")
+        verbose_name_plural = _("collections")
         ordering = ["id"]
         constraints = [
             models.CheckConstraint(
@@ -81,6 +83,8 @@ class Membership(models.Model):
     linked_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
 
     class Meta:
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
         ordering = ["collection", "-index"]
         constraints = [
             models.UniqueConstraint(fields=["collection", "index"], name="version_number_once"),
@@ -103,6 +107,7 @@ class Alias(models.Model):
     name = models.CharField(_("alias"), max_length=SLUG_LENGTH, validators=[validate_alias])
 
     class Meta:
+        verbose_name = _("alias")
         verbose_name_plural = _("aliases")
         ordering = ["collection", "name"]
         constraints = [models.UniqueConstraint(fields=["collection", "name"], name="alias_on_one_version")]
@@ -118,6 +123,8 @@ class CollectionTag(models.Model):
     name = models.CharField(_("tag"), max_length=SLUG_LENGTH, validators=[validate_tag])
 
     class Meta:
+        verbose_name = _("collection tag")
+        verbose_name_plural = _("collection tags")
         ordering = ["collection", "name"]
         constraints = [models.UniqueConstraint(fields=["collection", "name"], name="collection_tag_once")]
         indexes = [models.Index(fields=["name", "collection"], name="collection_by_tag")]

@@ -33,6 +33,7 @@ class Registry(models.Model):
     users = models.ManyToManyField(User, through="RegistryMember", related_name="registries")
 
     class Meta:
+        verbose_name = _("registry")
         verbose_name_plural = _("registries")
         ordering = ["id"]
         constraints = [
@@ -52,6 +53,8 @@ class RegistryMember(models.Model):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.MEMBER)
 
     class Meta:
+        verbose_name = _("registry member")
+        verbose_name_plural = _("registry members")
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["registry", "user"], name="registry_member_once"),

@@ -40,6 +40,8 @@ class ArtifactVersion(models.Model):
     committed_at = models.DateTimeField(_("committed"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("artifact version")
+        verbose_name_plural = _("artifact versions")
         ordering = ["-id"]
         constraints = [
             # The same content again is the same version (R8); content of unknown digest is its own.
@@ -68,6 +70,8 @@ class VersionTag(models.Model):
     name = models.CharField(_("tag"), max_length=SLUG_LENGTH, validators=[validate_tag])
 
     class Meta:
+        verbose_name = _("version tag")
+        verbose_name_plural = _("version tags")
         ordering = ["version", "name"]
         constraints = [models.UniqueConstraint(fields=["version", "name"], name="version_tag_once")]
         indexes = [models.Index(fields=["name", "version"], name="version_by_tag")]
@@ -88,6 +92,8 @@ class ArtifactFile(models.Model):
     content = models.FileField(upload_to="artifacts/%Y/%m", max_length=NAME_LENGTH)
 
     class Meta:
+        verbose_name = _("artifact file")
+        verbose_name_plural = _("artifact files")
         ordering = ["version", "path"]
         constraints = [models.UniqueConstraint(fields=["version", "path"], name="file_path_once")]
 

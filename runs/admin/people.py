@@ -161,6 +161,7 @@ class UserAdmin(ScopedAdmin, DjangoUserAdmin):  # type: ignore[misc]  # two kind
                     "is_superuser",
                     "password_link",
                     "is_service",
+                    "language",
                     "last_login",
                     "date_joined",
                 ]

@@ -28,6 +28,8 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
             ],
             options={
+                'verbose_name_plural': 'organizations',
+                'verbose_name': 'organization',
                 'ordering': ['id'],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('is_internal', True)), fields=('is_internal',), name='organization_internal_is_one')],
             },
@@ -42,6 +44,8 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
             ],
             options={
+                'verbose_name_plural': 'projects',
+                'verbose_name': 'project',
                 'ordering': ['id'],
             },
         ),
@@ -60,6 +64,7 @@ class Migration(migrations.Migration):
                 ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
                 ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
                 ('is_service', models.BooleanField(default=False, help_text="Made for a team's service key; cannot sign in.", verbose_name='service account')),
+                ('language', models.CharField(blank=True, choices=[('en', 'English'), ('ja', '日本語')], default='', help_text='Empty: as the browser, or the program, asks for it.', max_length=8, verbose_name='language')),
                 ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
                 ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
             ],
@@ -89,6 +94,8 @@ class Migration(migrations.Migration):
                 ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='runs.project', verbose_name='project')),
             ],
             options={
+                'verbose_name_plural': 'runs',
+                'verbose_name': 'run',
                 'ordering': ['-id'],
             },
         ),
@@ -100,6 +107,8 @@ class Migration(migrations.Migration):
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],
             options={
+                'verbose_name_plural': 'members',
+                'verbose_name': 'member',
                 'ordering': ['id'],
             },
         ),
@@ -117,6 +126,8 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='status_changes', to='runs.run', verbose_name='run')),
             ],
             options={
+                'verbose_name_plural': 'run status changes',
+                'verbose_name': 'run status change',
                 'ordering': ['run', 'seq'],
             },
         ),
@@ -144,6 +155,8 @@ class Migration(migrations.Migration):
                 ('users', models.ManyToManyField(related_name='teams', through='runs.Member', to=settings.AUTH_USER_MODEL)),
             ],
             options={
+                'verbose_name_plural': 'teams',
+                'verbose_name': 'team',
                 'ordering': ['name'],
             },
         ),
@@ -170,6 +183,7 @@ class Migration(migrations.Migration):
                 ('team', models.ForeignKey(blank=True, help_text='Set for a service key: it belongs to the team, not to a person.', null=True, on_delete=django.db.models.deletion.CASCADE, related_name='service_keys', to='runs.team', verbose_name='team')),
             ],
             options={
+                'verbose_name_plural': 'API keys',
                 'verbose_name': 'API key',
                 'ordering': ['-id'],
             },
@@ -185,6 +199,8 @@ class Migration(migrations.Migration):
                 ('ring_at', models.DateTimeField(null=True)),
             ],
             options={
+                'verbose_name_plural': 'lanes',
+                'verbose_name': 'lane',
                 'indexes': [models.Index(condition=models.Q(('cursor__lt', models.F('head'))), fields=['ring_at'], name='lane_that_waits')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('cursor__gte', 0), ('cursor__lte', models.F('head'))), name='lane_cursor_within_head')],
             },
@@ -206,6 +222,7 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='batches', to='runs.run', verbose_name='run')),
             ],
             options={
+                'verbose_name': 'metric batch',
                 'verbose_name_plural': 'metric batches',
                 'ordering': ['run', 'seq'],
                 'constraints': [models.UniqueConstraint(fields=('run', 'seq'), name='batch_numbered'), models.UniqueConstraint(condition=models.Q(('key__isnull', False)), fields=('run', 'key'), name='batch_key_once_per_run')],
@@ -255,6 +272,7 @@ class Migration(migrations.Migration):
                 ('project', models.ForeignKey(db_index=False, editable=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='runs.project')),
             ],
             options={
+                'verbose_name': 'metric summary',
                 'verbose_name_plural': 'metric summaries',
                 'ordering': ['run', 'source', 'name'],
                 'indexes': [models.Index(fields=['project', 'name', 'source', 'run'], name='summary_in_project')],

@@ -39,6 +39,7 @@ class MetricBatch(models.Model):
     run_user = models.CharField(max_length=150, blank=True)
 
     class Meta:
+        verbose_name = _("metric batch")
         ordering = ["run", "seq"]
         verbose_name_plural = _("metric batches")
         constraints = [
@@ -118,6 +119,7 @@ class MetricSummary(models.Model):
     received_at = models.DateTimeField(_("last accepted"))
 
     class Meta:
+        verbose_name = _("metric summary")
         ordering = ["run", "source", "name"]
         verbose_name_plural = _("metric summaries")
         constraints = [

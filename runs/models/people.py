@@ -34,6 +34,15 @@ class User(AbstractUser):
     is_service = models.BooleanField(
         _("service account"), default=False, help_text=_("Made for a team's service key; cannot sign in.")
     )
+    # What they read; goes with the person from browser to browser.
+    language = models.CharField(
+        _("language"),
+        max_length=8,
+        choices=settings.LANGUAGES,
+        blank=True,
+        default="",
+        help_text=_("Empty: as the browser, or the program, asks for it."),
+    )
 
 
 class Organization(models.Model):
@@ -47,6 +56,8 @@ class Organization(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
+        verbose_name = _("organization")
+        verbose_name_plural = _("organizations")
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(
@@ -79,6 +90,8 @@ class Team(models.Model):
     users = models.ManyToManyField(User, through="Member", related_name="teams")
 
     class Meta:
+        verbose_name = _("team")
+        verbose_name_plural = _("teams")
         ordering = ["name"]
 
     def __str__(self) -> str:
@@ -91,6 +104,8 @@ class Member(models.Model):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.MEMBER)
 
     class Meta:
+        verbose_name = _("member")
+        verbose_name_plural = _("members")
         ordering = ["id"]
         constraints = [
             models.UniqueConstraint(fields=["team", "user"], name="member_once_per_team"),
@@ -122,6 +137,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
         ordering = ["-id"]
 
     def __str__(self) -> str:

@@ -15,6 +15,8 @@ class Project(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
+        verbose_name = _("project")
+        verbose_name_plural = _("projects")
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["team", "name"], name="project_name_once_per_team")]
 

@@ -46,6 +46,8 @@ class Run(models.Model):
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
         ordering = ["-id"]
         constraints = [
             models.UniqueConstraint(fields=["project", "run_id"], name="run_id_once_per_project"),
@@ -111,6 +113,8 @@ class Lane(models.Model):
     ring_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = _("lane")
+        verbose_name_plural = _("lanes")
         constraints = [
             models.CheckConstraint(
                 condition=Q(cursor__gte=0, cursor__lte=F("head")), name="lane_cursor_within_head"
@@ -137,6 +141,8 @@ class RunStatusChange(models.Model):
     run_user = models.CharField(max_length=150, blank=True)
 
     class Meta:
+        verbose_name = _("run status change")
+        verbose_name_plural = _("run status changes")
         ordering = ["run", "seq"]
         constraints = [models.UniqueConstraint(fields=["run", "seq"], name="status_change_numbered")]
 

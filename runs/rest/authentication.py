@@ -9,6 +9,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from runs import clock, statements
+from runs.language import speak_to
 from runs.models import ApiKey, User
 from runs.services.people import digest_of
 
@@ -29,6 +30,7 @@ class ApiKeyAuthentication(BaseAuthentication):
                 _("This API key is not known. Make one with: python3 manage.py createapikey USERNAME")
             )
         _note_use(key)
+        speak_to(key.user, asked=request.headers.get("Accept-Language", ""))
         return key.user, key
 
     def authenticate_header(self, request: Request) -> str:
@@ -45,9 +47,10 @@ def _key_of(digest: str) -> ApiKey | None:
     return statements.partly(ApiKey, ("id", "last_used_at"), known, user=statements.partly(User, _USER, user))
 
 
-_USER = ("id", "username", "is_active", "is_superuser", "is_staff", "is_service")
+_USER = ("id", "username", "is_active", "is_superuser", "is_staff", "is_service", "language")
 _KEY_AND_USER = (
-    "SELECT k.id, k.last_used_at, u.id, u.username, u.is_active, u.is_superuser, u.is_staff, u.is_service"
+    "SELECT k.id, k.last_used_at, u.id, u.username, u.is_active, u.is_superuser, u.is_staff, u.is_service,"
+    " u.language"
     " FROM runs_apikey k JOIN runs_user u ON u.id = k.user_id WHERE k.digest = %s AND u.is_active = %s"
 )
 

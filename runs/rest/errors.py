@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError as DjangoValidationError
+from django.http import Http404
 from django.utils.translation import gettext as _
 from rest_framework import status
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.response import Response
 
 from runs.errors import Conflict
@@ -28,7 +29,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         return Response(_by_field(error), status=code)
     from rest_framework.views import exception_handler as drf_handler
 
-    answer = drf_handler(error, context)
+    # Django's own says which model has no such row, in English.
+    answer = drf_handler(NotFound() if isinstance(error, Http404) else error, context)
     if answer is not None and isinstance(error, ValidationError):
         answer.data = _flat(answer.data)
     return answer

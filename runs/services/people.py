@@ -37,6 +37,13 @@ def set_member(team: Team, user: User, *, role: Role) -> Member:
     return member
 
 
+def set_language(user: User, language: str) -> None:
+    """What `user` reads from now on; "" is what the browser asks for."""
+    user.language = language
+    user.clean_fields(exclude=[field.name for field in User._meta.fields if field.name != "language"])
+    user.save(update_fields=["language"])
+
+
 def remove_member(member: Member) -> None:
     """What the person made stays; their keys see nothing of the team any more."""
     member.delete()
