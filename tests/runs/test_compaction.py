@@ -9,9 +9,10 @@ from itertools import product
 from typing import Any
 
 import pytest
+from django.conf import settings
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 
-from automations import evaluation, explain
+from automations import evaluation, explain, tasks
 from automations.models import Automation
 from runs import metrics
 from runs.metrics import compaction
@@ -195,6 +196,18 @@ def test_what_one_call_leaves_the_next_one_does(penguins: Cast, clock: Clock) ->
     cast.decide()
     assert [metrics.compact(most=1) for _call in range(6)] == [1, 3, 3, 3, 0, 0]
     assert rows(run) == 4
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("short_stretches")
+def test_it_is_done_every_ten_minutes(penguins: Cast) -> None:
+    schedule: dict[str, Any] = settings.CELERY_BEAT_SCHEDULE["compact"]
+    run = new_run(penguins.project)
+    for _number in range(7):
+        log(run, "loss", [0.5])  # 2 to 8
+    cast.decide()
+    tasks.compact()
+    assert (schedule["task"], schedule["schedule"], rows(run)) == (tasks.compact.name, 600.0, 3)
 
 
 # --- Rules ----------------------------------------------------------------------------------------
