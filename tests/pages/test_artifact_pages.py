@@ -303,7 +303,7 @@ def test_ten_rows_take_as_many_questions_as_one(
         grow(penguins, ours, number)
     cast.decide()
     assert len(ada.sees(place)) > before  # they are really shown
-    assert ada.queries(place) == one
+    assert ada.queries(place) <= one  # the newest runs are looked for once more while there are few
 
 
 def test_restricted_registries_open_to_their_members(penguins: Cast, ours: House) -> None:
