@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from automations import access, fired, overview
 from automations.models import Automation, Execution
+from automations.views.layout import add_url
 from registry import paths, places as registry_places
 from registry.models import Collection, Membership, Registry
 from runs import places
@@ -75,7 +76,8 @@ def watching(request: HttpRequest, collection: Collection) -> Panel:
     """Which automations watch it."""
     found = access.automations(request.user).filter(_watching(collection)).order_by("-pk")
     rows = overview.rows(found[:SHOWN], request.user)
-    return render_to_string("automations/panel_watching.html", {"automations": rows}, request)
+    context = {"automations": rows, "add": add_url(request.user, collection)}
+    return render_to_string("automations/panel_watching.html", context, request)
 
 
 @registry_places.COLLECTION.add

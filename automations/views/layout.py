@@ -8,12 +8,12 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 
-from automations.access import Scope
+from automations.access import Scope, require_scope_role
 from automations.models import Execution
 from registry import paths
 from registry.models import Collection, Registry
 from runs.access import Person
-from runs.models import Project
+from runs.models import Project, Role
 
 TAB = "automations"
 
@@ -61,3 +61,11 @@ def may(require: Callable[..., None], *what: Any) -> bool:
     except PermissionDenied:
         return False
     return True
+
+
+def add_url(person: Person, scope: Scope | None) -> str:
+    """Where those who may make an automation for this scope do so; "" for the others."""
+    if scope is None or not person.is_staff or not may(require_scope_role, person, scope, Role.MEMBER):
+        return ""
+    kind = scope._meta.model_name
+    return f"{reverse('admin:automations_automation_add')}?scope_type={kind}&{kind}={scope.pk}"

@@ -11,14 +11,13 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from automations import access, fired, overview, testfire, wording
 from automations.models import Automation, Execution, Mode
 from automations.services import rules
-from automations.views.layout import layout_of, may
+from automations.views.layout import add_url, layout_of, may
 from registry.models import Registry
 from registry.views.lookups import registry_or_404
 from runs import clock, keyset
@@ -64,20 +63,10 @@ def _list(
         **layout_of(place, request.user),
         "page": page,
         "automations": overview.rows(page.rows, request.user),
-        "add": _admin_add(request, place),
+        "add": add_url(request.user, place),
         "base_url": settings.TRIPLINE_BASE_URL,
     }
     return render(request, "automations/automations.html", context)
-
-
-def _admin_add(request: HttpRequest, scope: Project | Registry | None) -> str:
-    """Where those who may make an automation for this place do so; "" for the others."""
-    if scope is None or not request.user.is_staff:
-        return ""
-    if not may(access.require_scope_role, request.user, scope, Role.MEMBER):
-        return ""
-    kind = scope._meta.model_name
-    return f"{reverse('admin:automations_automation_add')}?scope_type={kind}&{kind}={scope.pk}"
 
 
 # --- One automation -------------------------------------------------------------------------------

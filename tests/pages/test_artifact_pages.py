@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 
 from registry.models import Registry, VersionState
-from registry.services.collections import create_registry, tag_collection
+from registry.services.collections import (
+    create_collection,
+    create_registry,
+    delete_collection,
+    set_registry_member,
+    tag_collection,
+)
 from registry.services.files import put_file
 from registry.services.versions import commit_version, create_version, link_version
 from runs.models import Organization, Role
 from runs.services import people
+from runs.services.projects import create_project
 from tests import cast
 from tests.api.house import House, furnish
 from tests.cast import Cast
@@ -143,8 +150,6 @@ def test_a_collection_called_automations_has_its_page_by_its_number(penguins: Ca
 
 
 def test_a_deleted_collection_is_not_there(penguins: Cast, ours: House) -> None:
-    from registry.services.collections import delete_collection
-
     delete_collection(ours.shelf)
     ada = Visitor(penguins.ada)
     assert ada.status("/registries/penguin-registry/penguin-shelf/") == 404
@@ -225,8 +230,8 @@ def test_a_part_of_the_name_finds_a_collection(penguins: Cast, ours: House) -> N
 def test_names_tags_and_metadata_stay_text(penguins: Cast, files: Path) -> None:
     """Names cannot hold a slash, so the tags here have none; metadata and descriptions can."""
     opening = "<script>document.title='owned'"
-    project = cast.create_project(penguins.team, "p")
-    made = cast.create_collection(project, opening, actor=None, description=MARKUP, type=MARKUP[:128])
+    project = create_project(penguins.team, "p")
+    made = create_collection(project, opening, actor=None, description=MARKUP, type=MARKUP[:128])
     shelf = cast.collection(create_registry(opening, owner=penguins.ada, description=MARKUP), opening)
     draft, _new = create_version(
         made,
@@ -298,12 +303,10 @@ def test_ten_rows_take_as_many_questions_as_one(
         grow(penguins, ours, number)
     cast.decide()
     assert len(ada.sees(place)) > before  # they are really shown
-    assert ada.queries(place) == one
+    assert ada.queries(place) <= one  # the newest runs are looked for once more while there are few
 
 
 def test_restricted_registries_open_to_their_members(penguins: Cast, ours: House) -> None:
-    from registry.services.collections import set_registry_member
-
     assert Registry.objects.get(pk=ours.registry.pk).visibility == "restricted"
     vera = Visitor(penguins.vera)
     assert vera.status("/registries/penguin-registry/") == 404

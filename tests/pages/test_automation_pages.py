@@ -1,20 +1,19 @@
-"""Automations and what they did: who sees and does what, filters, pages, and that it all stays text."""
+"""Automations and what they did: who sees and does what, and that it all stays text."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
-from pytest_httpserver import HTTPServer
 
-from automations import fired, notices, trial
-from automations.models import Attempt, Automation, Delivery, DeliveryState, Execution, Inbox, Mode
-from automations.services import rules, targets
+from automations.models import Attempt, Automation, Delivery, Execution, Inbox, Mode
+from automations.services import canary, targets
+from automations.templatetags.moments import with_times
 from registry.services.versions import create_version, link_version
 from runs import clock
+from runs.services.projects import create_project
 from tests import cast
 from tests.api.house import House, furnish, superuser
 from tests.cast import Cast
@@ -63,8 +62,6 @@ def test_the_lists_of_everything_leave_out_what_one_may_not_see(penguins: Cast, 
 
 def test_a_project_shows_every_rule_that_can_fire_in_it(penguins: Cast, ours: House) -> None:
     """Its own, its collections', its team's and the organization's; not those of another project."""
-    from runs.services.projects import create_project
-
     cast.rule(ours.collection, "version_added", {}, name="of the collection")
     cast.rule(penguins.team, "run_status", {"statuses": ["failed"]}, name="of the team")
     cast.rule(penguins.organization, "run_status", {"statuses": ["failed"]}, name="of everything")
@@ -85,7 +82,7 @@ def test_a_rule_of_the_whole_organization_shows_each_reader_their_own_history(
     penguins: Cast, ours: House
 ) -> None:
     everywhere = cast.rule(penguins.organization, "run_status", {"statuses": ["running"]}, name="everywhere")
-    theirs = cast.create_project(penguins.otters, "dive")
+    theirs = create_project(penguins.otters, "dive")
     cast.new_run(theirs, name="otter-dive")
     cast.decide()
     place = f"/automations/{everywhere.pk}/"
@@ -190,6 +187,26 @@ def test_who_may_not_is_offered_nothing(penguins: Cast, ours: House) -> None:
     assert "redeliver" not in Visitor(penguins.vera).sees(execution)
 
 
+def test_a_new_rule_is_offered_where_it_would_watch_to_those_who_may_make_it(
+    penguins: Cast, ours: House
+) -> None:
+    staff(penguins.max)
+    add = "/admin/automations/automation/add/?scope_type="
+    places = {
+        "/penguins/penguin-project/automations/": f"{add}project&amp;project={ours.project.pk}",
+        f"/artifacts/{ours.collection.pk}/": f"{add}collection&amp;collection={ours.collection.pk}",
+    }
+    for place, link in places.items():
+        assert link in Visitor(penguins.max).sees(place)
+        assert add not in Visitor(penguins.ada).sees(place)  # an admin, but not staff
+    staff(penguins.vera)
+    assert all(add not in Visitor(penguins.vera).sees(place) for place in places)  # staff, but a viewer
+    page = Visitor(penguins.max).sees(f"/artifacts/{ours.collection.pk}/")
+    link = page.partition(f'href="{add}')[2].partition('"')[0].replace("&amp;", "&")
+    form = Visitor(penguins.max).sees(add + link)
+    assert f'value="{ours.collection.pk}" selected' in form
+
+
 def _main(page: str) -> str:
     return page.partition("<main")[2]
 
@@ -209,179 +226,6 @@ def test_forms_carry_a_token_and_are_refused_without(penguins: Cast, ours: House
     place = f"/automations/{ours.automation.pk}/mode/"
     assert careful.submits(place, mode="disabled", csrfmiddlewaretoken=found[1]).status_code == 302
     assert _mode(ours) == Mode.DISABLED
-
-
-# --- Sending again --------------------------------------------------------------------------------
-
-
-def test_a_member_sends_again_what_finally_failed_and_a_viewer_does_not(penguins: Cast, ours: House) -> None:
-    Delivery.objects.filter(pk=ours.delivery.pk).update(body="{}")
-    place = f"/executions/{ours.execution.pk}/redeliver/"
-    assert Visitor(penguins.vera).submits(place).status_code == 403
-    assert Visitor(penguins.otto).submits(place).status_code == 404
-    assert Delivery.objects.get(pk=ours.delivery.pk).state == DeliveryState.FAILED
-    assert Visitor(penguins.max).told(place) == ["1 message is sent again."]
-    assert Delivery.objects.get(pk=ours.delivery.pk).state == DeliveryState.PENDING
-    assert Visitor(penguins.max).told(place) == ["Nothing has finally failed, so nothing is sent again."]
-
-
-def test_each_try_shows_what_was_sent_and_answered(penguins: Cast, ours: House) -> None:
-    Attempt.objects.filter(delivery=ours.delivery).delete()
-    Attempt.objects.create(
-        delivery=ours.delivery,
-        number=1,
-        started_at=clock.now(),
-        duration=1.25,
-        status_code=502,
-        request={"method": "POST", "headers": {"Authorization": "[redacted]"}, "body": '{"a":1}'},
-        response='{"error":"bad gateway"}',
-    )
-    Attempt.objects.create(
-        delivery=ours.delivery, number=2, started_at=clock.now(), duration=10, error="It took too long."
-    )
-    page = Visitor(penguins.vera).sees(f"/executions/{ours.execution.pk}/")
-    for shown in [
-        "status 502",
-        "1.2 s",
-        "&quot;error&quot;: &quot;bad gateway&quot;",
-        "&quot;Authorization&quot;: &quot;[redacted]&quot;",
-        "&quot;a&quot;: 1",
-        "It took too long.",
-    ]:
-        assert shown in page
-
-
-@pytest.mark.parametrize(
-    ("state", "next_in", "polls"),
-    [
-        (DeliveryState.PENDING, timedelta(0), True),
-        (DeliveryState.PENDING, timedelta(seconds=30), True),
-        (DeliveryState.PENDING, timedelta(hours=1), False),
-        (DeliveryState.PENDING, None, False),  # it waits for the one before it, however long
-        (DeliveryState.HELD, None, False),
-        (DeliveryState.FAILED, None, False),
-        (DeliveryState.SUCCEEDED, None, False),
-    ],
-)
-def test_a_page_looks_again_only_while_something_is_on_its_way(
-    penguins: Cast, ours: House, state: DeliveryState, next_in: timedelta | None, polls: bool
-) -> None:
-    next_at = None if next_in is None else clock.now() + next_in
-    Delivery.objects.filter(pk=ours.delivery.pk).update(state=state, next_at=next_at)
-    page = Visitor(penguins.vera).sees(f"/executions/{ours.execution.pk}/")
-    assert ('hx-trigger="every' in page) == polls
-
-
-# --- History --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def week(penguins: Cast, clock: cast.Clock) -> dict[str, Automation]:
-    """A run a day for a week, seven executions; every second is finished, the others shadows."""
-    found = {
-        "real": cast.rule(penguins.project, "run_status", {"statuses": ["running"]}, name="real"),
-        "shadow": cast.rule(
-            penguins.project, "run_status", {"statuses": ["failed"]}, name="shade", mode=Mode.SHADOW
-        ),
-    }
-    for day in range(7):
-        cast.new_run(penguins.project, name=f"exp-{day}", status=["running", "failed"][day % 2])  # type: ignore[arg-type]
-        cast.decide()
-        clock.move(hours=24)
-    assert Execution.objects.count() == 7
-    return found
-
-
-@pytest.mark.parametrize(
-    ("query", "days"),
-    [
-        ("", {0, 1, 2, 3, 4, 5, 6}),
-        ("?state=shadow", {1, 3, 5}),
-        ("?state=finished", {0, 2, 4, 6}),
-        ("?state=failed", set()),
-        ("?run=exp-3", {3}),
-        ("?run=EXP", {0, 1, 2, 3, 4, 5, 6}),
-        ("?run=exp-9", set()),
-        ("?first=2026-09-05", {4, 5, 6}),
-        ("?last=2026-09-02", {0, 1}),
-        ("?first=2026-09-02&last=2026-09-03&state=shadow", {1}),
-        ("?first=2026-09-03&last=2026-09-02", set()),
-        ("?first=0001-01-01&last=9999-12-31", {0, 1, 2, 3, 4, 5, 6}),
-    ],
-)
-def test_history_is_filtered_by_state_run_and_time(
-    penguins: Cast, week: dict[str, Automation], query: str, days: set[int]
-) -> None:
-    for place in ("/executions/", "/penguins/waddle/automations/history/"):
-        page = Visitor(penguins.vera).sees(place + query)
-        assert {day for day in range(7) if f">exp-{day}<" in page} == days
-
-
-@pytest.mark.parametrize(
-    "query", ["?state=eaten", "?first=yesterday", "?last=2026-13-01", f"?run={'x' * 251}"]
-)
-def test_a_filter_that_cannot_be_read_says_so(
-    penguins: Cast, week: dict[str, Automation], query: str
-) -> None:
-    page = Visitor(penguins.vera).sees(f"/executions/{query}")
-    assert 'class="problem"' in page
-
-
-@pytest.mark.parametrize("automation", ["x", "-1", "", "999999", "9" * 30])
-def test_the_history_of_no_automation_is_not_there(penguins: Cast, automation: str) -> None:
-    assert Visitor(penguins.vera).status(f"/executions/?automation={automation}") == 404
-
-
-def test_history_comes_in_pages_that_keep_the_filter(
-    penguins: Cast, week: dict[str, Automation], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("runs.keyset.page.__kwdefaults__", {"by": "pk", "size": 3})
-    vera, seen = Visitor(penguins.vera), []
-    query: str | None = "?state=finished"
-    while query:
-        page = vera.sees(f"/executions/{query}")
-        seen.append([day for day in range(7) if f">exp-{day}<" in page])
-        older = re.search(r'href="(\?[^"]*before=[^"]*)" rel="next"', page)
-        query = older[1].replace("&amp;", "&") if older else None
-        assert query is None or "state=finished" in query
-    assert seen == [[2, 4, 6], [0]]
-    newer = re.search(r'href="(\?[^"]*after=[^"]*)" rel="prev"', page)
-    assert newer is not None
-    page = vera.sees("/executions/" + newer[1].replace("&amp;", "&"))
-    assert [day for day in range(7) if f">exp-{day}<" in page] == [2, 4, 6]
-    assert 'rel="prev"' not in page
-
-
-def test_history_stays_when_the_rule_and_the_run_are_gone(
-    penguins: Cast, week: dict[str, Automation], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    execution = Execution.objects.get(run__name="exp-2")
-    rules.delete_automation(week["real"])
-    assert execution.run is not None
-    execution.run.deleted_at = clock.now()
-    execution.run.save()
-    page = Visitor(penguins.vera).sees(f"/executions/{execution.pk}/")
-    assert "real" in page
-    assert "exp-2" in page
-    assert execution.run.page not in page  # it leads nowhere
-
-
-@pytest.mark.usefixtures("loopback")
-def test_what_no_rule_decided_has_its_page_too(penguins: Cast, httpserver: HTTPServer) -> None:
-    """A message sent to try an integration, and that Tripline disabled one."""
-    httpserver.expect_request("/hook").respond_with_data("thanks")
-    hook = cast.webhook(penguins.team, httpserver.url_for("/hook"), name="penguin-hook")
-    trial.try_integration(hook, actor=penguins.max)
-    tried = Execution.objects.latest("pk")
-    page = Visitor(penguins.vera).sees(f"/executions/{tried.pk}/")
-    assert "An integration is tried by hand" in page
-    assert "max tried the integration penguin-hook" in page
-    assert "thanks" in page
-    notices.integration_disabled(hook, clock.now())
-    told = Execution.objects.latest("pk")
-    assert told != tried
-    assert "An integration is disabled" in Visitor(penguins.vera).sees(f"/executions/{told.pk}/")
-    assert Visitor(penguins.otto).status(f"/executions/{told.pk}/") == 404
 
 
 # --- Panels on other pages ------------------------------------------------------------------------
@@ -491,8 +335,6 @@ def test_names_messages_and_answers_stay_text(penguins: Cast) -> None:
     ],
 )
 def test_moments_in_sentences_are_times(text: str, shown: str) -> None:
-    from automations.templatetags.moments import with_times
-
     assert shown in with_times(text)
 
 
@@ -553,12 +395,10 @@ def test_ten_rows_take_as_many_questions_as_one(
     for number in range(1, 10):
         grow(penguins, ours, number)
     assert len(ada.sees(place)) > before  # they are really shown
-    assert ada.queries(place) == one
+    assert ada.queries(place) <= one  # the newest runs are looked for once more while there are few
 
 
 def test_superusers_see_every_team_but_nothing_of_the_canary(penguins: Cast, ours: House) -> None:
-    from automations.services import canary
-
     canary.send()
     cast.decide()
     root = Visitor(superuser())
@@ -566,12 +406,3 @@ def test_superusers_see_every_team_but_nothing_of_the_canary(penguins: Cast, our
         page = root.sees(place)
         assert "penguin-rule" in page
         assert "canary" not in page
-
-
-def test_what_happened_in_a_project_is_found_without_its_event(penguins: Cast, ours: House) -> None:
-    """Events are pruned after a month; the run, or the rule, still says where it was."""
-    Execution.objects.filter(pk=ours.execution.pk).update(event=None)
-    found: Any = fired.in_project(Execution.objects.all(), ours.project)
-    assert [each.pk for each in found] == [ours.execution.pk]
-    assert not fired.in_project(Execution.objects.all(), penguins.project)
-    assert datetime.now(UTC) > ours.execution.created_at

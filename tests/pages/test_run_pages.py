@@ -93,10 +93,23 @@ def test_typing_a_name_narrows_the_table_without_loading_the_page_anew(
     page.get_by_label("Status").select_option("running")
     expect(rows).to_have_count(1)
     page.get_by_label("Status").select_option("")
+    expect(rows).to_have_count(3)
     page.get_by_role("link", name="Run", exact=True).click()
     expect(rows.nth(1)).to_contain_text("steady-heron")
     page.go_back()
     expect(rows.nth(1)).to_contain_text("wild-otter")
+
+
+def test_a_date_that_is_none_is_refused_in_words_in_place_of_the_table(
+    visitor: Visitor, lab: dict[str, int]
+) -> None:
+    page = visitor.page
+    page.goto(PROJECT)
+    page.get_by_label("Created since").evaluate("field => { field.type = 'text'; field.value = 'soon' }")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("alert")).to_contain_text("created_after")
+    expect(page.locator("table.runs")).to_have_count(0)
+    assert re.match("400 .*created_after=soon", visitor.troubles.pop())  # as it should
 
 
 def test_the_table_works_without_scripts(visitor: Visitor, lab: dict[str, int]) -> None:
