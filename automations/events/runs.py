@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -89,6 +90,14 @@ class StatusFacts(RunFacts):
     old_status: str
 
 
+def _spoken_statuses(value: Any) -> Any:
+    """“running, finished” as labels; what is no list of statuses stays as it is."""
+    labels = dict(RunStatus.choices)
+    if not isinstance(value, str) or not all(part in labels for part in value.split(", ")):
+        return value
+    return str(_(", ")).join(str(labels[part]).lower() for part in value.split(", "))
+
+
 class RunStatusForm(RunFilterForm):
     statuses = forms.MultipleChoiceField(
         label=_("Status"), choices=STATUSES, widget=forms.CheckboxSelectMultiple
@@ -131,6 +140,11 @@ class RunStatusEvent(RunEventType[StatusFacts]):
 
     def describe(self, config: Config, facts: StatusFacts, hit: int) -> Reason:
         return Reason("status_changed", {"old": facts.old_status or "–", "new": facts.run_status})
+
+    def explain(self, reason: Mapping[str, Any]) -> str:
+        """With the statuses as the reader's language calls them."""
+        data = {name: _spoken_statuses(value) for name, value in reason.get("data", {}).items()}
+        return super().explain({**reason, "data": data})
 
     def limit_bucket(self, facts: StatusFacts) -> str:
         return coarse(facts.run_status)

@@ -41,6 +41,8 @@ class Backtest(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
 
     class Meta:
+        verbose_name = _("backtest")
+        verbose_name_plural = _("backtests")
         ordering = ["-id"]
         constraints = [
             models.CheckConstraint(condition=Q(state__in=BacktestState.values), name="backtest_state_known")
@@ -54,4 +56,4 @@ class Backtest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"#{self.pk} {self.state}: {self.done}/{self.total}"
+        return f"#{self.pk} {self.get_state_display()}: {self.done}/{self.total}"

@@ -29,7 +29,7 @@ class Outlet(models.Model):
     paced_until = models.DateTimeField(_("next one not before"), null=True)
     paused_until = models.DateTimeField(_("paused until"), null=True)
     # For which of these moments somebody has been told to come back.
-    rung_for = models.DateTimeField(null=True, editable=False)
+    rung_for = models.DateTimeField(_("rung for"), null=True, editable=False)
     # How many may be in flight now: it grows with every answer, and is one again when none comes.
     window = models.PositiveSmallIntegerField(_("may be in flight"), default=1)
     # Tries without an answer, one after the other.
@@ -82,7 +82,7 @@ class Delivery(models.Model):
     execution = models.ForeignKey(
         Execution, models.CASCADE, related_name="deliveries", verbose_name=_("execution")
     )
-    action = models.ForeignKey(Action, models.SET_NULL, null=True, related_name="+")
+    action = models.ForeignKey(Action, models.SET_NULL, null=True, related_name="+", verbose_name=_("action"))
     integration = models.ForeignKey(
         Integration,
         models.SET_NULL,
@@ -98,15 +98,15 @@ class Delivery(models.Model):
     )
     attempt_count = models.PositiveSmallIntegerField(_("attempts"), default=0)
     # How many attempts of the present round were made: a redelivery begins a new round.
-    tries = models.PositiveSmallIntegerField(default=0)
+    tries = models.PositiveSmallIntegerField(_("tries"), default=0)
     next_at = models.DateTimeField(_("next attempt"), null=True)
     lease = models.UUIDField(null=True, editable=False)
     order = models.CharField(_("order"), max_length=16, choices=Order.choices, default=Order.ANY)
     # Which messages wait for each other ("3/7/collection:5/production"), and their numbers in the feed.
-    order_key = models.CharField(max_length=NAME_LENGTH, blank=True, editable=False)
-    order_seq = models.BigIntegerField(default=0, editable=False)
+    order_key = models.CharField(_("order key"), max_length=NAME_LENGTH, blank=True, editable=False)
+    order_seq = models.BigIntegerField(_("order seq"), default=0, editable=False)
     # What a request that follows from this message is caused by.
-    cause = models.CharField(max_length=cause.LENGTH, blank=True)
+    cause = models.CharField(_("cause"), max_length=cause.LENGTH, blank=True)
     created_at = models.DateTimeField(_("decided"))
     finished_at = models.DateTimeField(_("finished"), null=True)
 

@@ -14,8 +14,14 @@ from runs.names import NAME_LENGTH
 class Feed(models.Model):
     """The last number given out in an organization's feed; its row is locked last of all locks."""
 
-    organization = models.OneToOneField(Organization, models.CASCADE, primary_key=True, related_name="+")
-    head = models.BigIntegerField(default=0)
+    organization = models.OneToOneField(
+        Organization, models.CASCADE, primary_key=True, related_name="+", verbose_name=_("organization")
+    )
+    head = models.BigIntegerField(_("head"), default=0)
+
+    class Meta:
+        verbose_name = _("feed")
+        verbose_name_plural = _("feeds")
 
     def __str__(self) -> str:
         return f"{self.organization_id}: {self.head}"
@@ -29,25 +35,35 @@ class Event(models.Model):
     null means that it waits; events of a run wait in its lane, in order, the others by themselves.
     """
 
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="events")
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="events", verbose_name=_("organization")
+    )
     sequence = models.BigIntegerField(_("number"))
     type = models.CharField(_("event"), max_length=64)
     # The change row it came from ("artifact:41"), null for a decision about metrics.
     origin = models.CharField(  # noqa: DJ001  (null is not unique)
-        max_length=64, null=True, unique=True, editable=False
+        _("origin"), max_length=64, null=True, unique=True, editable=False
     )
-    team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+")
-    project = models.ForeignKey(Project, models.SET_NULL, null=True, related_name="+")
-    registry = models.ForeignKey(Registry, models.SET_NULL, null=True, related_name="+")
-    collection = models.ForeignKey(Collection, models.SET_NULL, null=True, related_name="events")
-    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="events")
-    version = models.ForeignKey(ArtifactVersion, models.SET_NULL, null=True, related_name="events")
-    data = models.JSONField(default=dict)
+    team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+", verbose_name=_("team"))
+    project = models.ForeignKey(
+        Project, models.SET_NULL, null=True, related_name="+", verbose_name=_("project")
+    )
+    registry = models.ForeignKey(
+        Registry, models.SET_NULL, null=True, related_name="+", verbose_name=_("registry")
+    )
+    collection = models.ForeignKey(
+        Collection, models.SET_NULL, null=True, related_name="events", verbose_name=_("collection")
+    )
+    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="events", verbose_name=_("run"))
+    version = models.ForeignKey(
+        ArtifactVersion, models.SET_NULL, null=True, related_name="events", verbose_name=_("version")
+    )
+    data = models.JSONField(_("data"), default=dict)
     # The execution whose message led to it, and how deep (`runs.cause`); "" for what people did.
     cause = models.CharField(_("caused by"), max_length=cause.LENGTH, blank=True)
     received_at = models.DateTimeField(_("accepted"))
     decided_at = models.DateTimeField(_("decided"), null=True)
-    ring_at = models.DateTimeField(null=True)
+    ring_at = models.DateTimeField(_("ring at"), null=True)
 
     class Meta:
         verbose_name = _("event")
@@ -105,10 +121,14 @@ class Execution(models.Model):
     # Fired by hand: it counts for no limit.
     is_test = models.BooleanField(_("test"), default=False)
     # The event's data and the actions, as they were: kept when the event is pruned.
-    snapshot = models.JSONField(default=dict)
-    organization = models.ForeignKey(Organization, models.SET_NULL, null=True, related_name="+")
-    team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+")
-    registry = models.ForeignKey(Registry, models.SET_NULL, null=True, related_name="+")
+    snapshot = models.JSONField(_("snapshot"), default=dict)
+    organization = models.ForeignKey(
+        Organization, models.SET_NULL, null=True, related_name="+", verbose_name=_("organization")
+    )
+    team = models.ForeignKey(Team, models.SET_NULL, null=True, related_name="+", verbose_name=_("team"))
+    registry = models.ForeignKey(
+        Registry, models.SET_NULL, null=True, related_name="+", verbose_name=_("registry")
+    )
     run = models.ForeignKey(
         Run, models.SET_NULL, null=True, db_index=False, related_name="executions", verbose_name=_("run")
     )
@@ -147,15 +167,17 @@ class RunLimit(models.Model):
     `status` is "" unless the automation counts each status alone.
     """
 
-    automation = models.ForeignKey(Automation, models.CASCADE, related_name="+")
-    run = models.ForeignKey(Run, models.CASCADE, related_name="+")
-    status = models.CharField(max_length=16, blank=True)
-    fired_at = models.DateTimeField()
+    automation = models.ForeignKey(Automation, models.CASCADE, related_name="+", verbose_name=_("automation"))
+    run = models.ForeignKey(Run, models.CASCADE, related_name="+", verbose_name=_("run"))
+    status = models.CharField(_("status"), max_length=16, blank=True)
+    fired_at = models.DateTimeField(_("fired at"))
 
     class Meta:
+        verbose_name = _("run limit")
+        verbose_name_plural = _("run limits")
         constraints = [
             models.UniqueConstraint(fields=["automation", "run", "status"], name="limit_once_per_run")
         ]
 
     def __str__(self) -> str:
-        return f"{self.automation_id} on {self.run_id}: {self.fired_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.automation_id}/{self.run_id}: {self.fired_at:%Y-%m-%d %H:%M:%S}"

@@ -63,14 +63,35 @@ class Automation(models.Model):
     muted_until = models.DateTimeField(_("muted until"), null=True, blank=True)
 
     scope_type = models.CharField(_("scope"), max_length=16, choices=ScopeType.choices)
-    project = models.ForeignKey(Project, models.CASCADE, null=True, blank=True, related_name="automations")
-    registry = models.ForeignKey(Registry, models.CASCADE, null=True, blank=True, related_name="automations")
-    collection = models.ForeignKey(
-        Collection, models.CASCADE, null=True, blank=True, related_name="automations"
+    project = models.ForeignKey(
+        Project, models.CASCADE, null=True, blank=True, related_name="automations", verbose_name=_("project")
     )
-    team = models.ForeignKey(Team, models.CASCADE, null=True, blank=True, related_name="automations")
+    registry = models.ForeignKey(
+        Registry,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="automations",
+        verbose_name=_("registry"),
+    )
+    collection = models.ForeignKey(
+        Collection,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="automations",
+        verbose_name=_("collection"),
+    )
+    team = models.ForeignKey(
+        Team, models.CASCADE, null=True, blank=True, related_name="automations", verbose_name=_("team")
+    )
     organization = models.ForeignKey(
-        Organization, models.CASCADE, null=True, blank=True, related_name="automations"
+        Organization,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="automations",
+        verbose_name=_("organization"),
     )
     # "project:3": the scope in one column, for one index over all kinds of scope.
     scope_key = models.CharField(max_length=32, editable=False)
@@ -84,7 +105,9 @@ class Automation(models.Model):
     per_status = models.BooleanField(_("count each status alone"), default=False)
 
     armed_at = models.DateTimeField(_("armed"), editable=False)
-    created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", editable=False)
+    created_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, related_name="+", editable=False, verbose_name=_("created by")
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -123,7 +146,7 @@ class Action(models.Model):
     automation = models.ForeignKey(
         Automation, models.CASCADE, related_name="actions", verbose_name=_("automation")
     )
-    position = models.PositiveSmallIntegerField(default=0, editable=False)
+    position = models.PositiveSmallIntegerField(_("position"), default=0, editable=False)
     type = models.CharField(_("type"), max_length=64, choices=action_type_choices)
     integration: models.ForeignKey[Integration | None, Integration | None] = models.ForeignKey(
         "Integration",

@@ -27,7 +27,7 @@ class Secret(models.Model):
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="secrets", verbose_name=_("team"))
     name = models.CharField(_("name"), max_length=128, validators=[_secret_name])
-    ciphertext = models.TextField(editable=False)
+    ciphertext = models.TextField(_("ciphertext"), editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -47,7 +47,7 @@ class Integration(models.Model):
     team = models.ForeignKey(Team, models.CASCADE, related_name="integrations", verbose_name=_("team"))
     type = models.CharField(_("type"), max_length=64, choices=integration_type_choices)
     name = models.CharField(_("name"), max_length=NAME_LENGTH, validators=[validate_name])
-    url_ciphertext = models.TextField(blank=True, editable=False)
+    url_ciphertext = models.TextField(_("url ciphertext"), blank=True, editable=False)
     host = models.CharField(_("host"), max_length=NAME_LENGTH, blank=True, editable=False)
     access_token = models.ForeignKey(
         Secret, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("access token")
@@ -116,7 +116,7 @@ class Inbox(models.Model):
 
     team = models.ForeignKey(Team, models.CASCADE, related_name="inboxes", verbose_name=_("team"))
     name = models.CharField(_("name"), max_length=NAME_LENGTH, validators=[validate_name])
-    token = models.CharField(max_length=64, unique=True, default=_new_token, editable=False)
+    token = models.CharField(_("token"), max_length=64, unique=True, default=_new_token, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -133,14 +133,21 @@ class Inbox(models.Model):
         return f"{settings.TRIPLINE_BASE_URL}/inbox/{self.token}/"
 
 
+_VERDICTS = [
+    (Verdict.VALID.value, _("valid")),
+    (Verdict.INVALID.value, _("invalid")),
+    (Verdict.UNSIGNED.value, _("unsigned")),
+    (Verdict.STALE.value, _("stale")),
+    (Verdict.UNCHECKED.value, _("unchecked")),
+]
+
+
 class InboxRequest(models.Model):
     inbox = models.ForeignKey(Inbox, models.CASCADE, related_name="requests", verbose_name=_("inbox"))
     received_at = models.DateTimeField(_("received"))
     headers = models.JSONField(_("headers"))
     body = models.TextField(_("body"))
-    verdict = models.CharField(
-        _("signature"), max_length=16, choices=[(verdict.value, verdict.value) for verdict in Verdict]
-    )
+    verdict = models.CharField(_("signature"), max_length=16, choices=_VERDICTS)
 
     class Meta:
         verbose_name = _("inbox request")

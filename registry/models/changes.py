@@ -47,7 +47,7 @@ class ArtifactChange(models.Model):
     # The alias or the tag, "" where the change has none.
     label = models.CharField(_("alias or tag"), max_length=SLUG_LENGTH, blank=True)
     # The version's aliases in the collection after the change; those it had where it was unlinked.
-    aliases = models.JSONField(default=list)
+    aliases = models.JSONField(_("aliases"), default=list)
     received_at = models.DateTimeField(_("accepted"))
     actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
 

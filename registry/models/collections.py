@@ -37,7 +37,7 @@ class Collection(models.Model):
     name = models.CharField(_("name"), max_length=SLUG_LENGTH, validators=[validate_path_name])
     type = models.CharField(_("type"), max_length=SLUG_LENGTH, default="model")
     description = models.TextField(_("description"), blank=True)
-    next_index = models.IntegerField(default=0, editable=False)
+    next_index = models.IntegerField(_("next index"), default=0, editable=False)
     sequence = models.BigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)

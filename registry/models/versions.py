@@ -34,7 +34,7 @@ class ArtifactVersion(models.Model):
     )
     size = models.BigIntegerField(_("size in bytes"), default=0)
     # Aliases and tags asked for before the commit, applied by it.
-    labels_on_commit = models.JSONField(default=dict, editable=False)
+    labels_on_commit = models.JSONField(_("labels on commit"), default=dict, editable=False)
     created_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     committed_at = models.DateTimeField(_("committed"), null=True, blank=True)
@@ -89,7 +89,7 @@ class ArtifactFile(models.Model):
     path = models.CharField(_("path"), max_length=4 * NAME_LENGTH)
     size = models.BigIntegerField(_("size in bytes"))
     digest = models.CharField(_("SHA-256"), max_length=64)
-    content = models.FileField(upload_to="artifacts/%Y/%m", max_length=NAME_LENGTH)
+    content = models.FileField(_("content"), upload_to="artifacts/%Y/%m", max_length=NAME_LENGTH)
 
     class Meta:
         verbose_name = _("artifact file")

@@ -33,10 +33,10 @@ class MetricBatch(models.Model):
     # The metrics in it, so that rules are found without reading the chunks.
     names = models.JSONField(default=list, editable=False)
     received_at = models.DateTimeField(_("accepted"))
-    cause = models.CharField(max_length=cause.LENGTH, blank=True)
-    run_status = models.CharField(max_length=16, choices=RunStatus.choices)
-    run_name = models.CharField(max_length=NAME_LENGTH)
-    run_user = models.CharField(max_length=150, blank=True)
+    cause = models.CharField(_("cause"), max_length=cause.LENGTH, blank=True)
+    run_status = models.CharField(_("run status"), max_length=16, choices=RunStatus.choices)
+    run_name = models.CharField(_("run name"), max_length=NAME_LENGTH)
+    run_user = models.CharField(_("run user"), max_length=150, blank=True)
 
     class Meta:
         verbose_name = _("metric batch")
@@ -50,7 +50,7 @@ class MetricBatch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.run_id} #{self.seq}: {self.count} values"
+        return f"{self.run_id} #{self.seq} ({self.count})"
 
 
 class MetricChunk(models.Model):
@@ -62,26 +62,28 @@ class MetricChunk(models.Model):
     follow each other: such a row has the first batch's number and acceptance.
     """
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)
-    source = models.CharField(max_length=8, choices=Source.choices)
-    name = models.CharField(max_length=NAME_LENGTH)
-    seq = models.BigIntegerField()
-    first_index = models.BigIntegerField()
-    finite_before = models.BigIntegerField()
-    count = models.IntegerField()
+    run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False, verbose_name=_("run"))
+    source = models.CharField(_("source"), max_length=8, choices=Source.choices)
+    name = models.CharField(_("name"), max_length=NAME_LENGTH)
+    seq = models.BigIntegerField(_("seq"))
+    first_index = models.BigIntegerField(_("first index"))
+    finite_before = models.BigIntegerField(_("finite before"))
+    count = models.IntegerField(_("count"))
     # How many of them are NaN or infinite.
-    nonfinite = models.IntegerField()
-    min_step = models.BigIntegerField()
-    max_step = models.BigIntegerField()
-    received_at = models.DateTimeField()
+    nonfinite = models.IntegerField(_("nonfinite"))
+    min_step = models.BigIntegerField(_("min step"))
+    max_step = models.BigIntegerField(_("max step"))
+    received_at = models.DateTimeField(_("received at"))
     # Of a row that was joined: when its last batch was accepted, and where each of its batches begins.
-    last_received_at = models.DateTimeField(null=True)
+    last_received_at = models.DateTimeField(_("last received at"), null=True)
     parts = models.BinaryField(null=True)
     steps = models.BinaryField()
     timestamps = models.BinaryField()
     values = models.BinaryField()
 
     class Meta:
+        verbose_name = _("metric chunk")
+        verbose_name_plural = _("metric chunks")
         constraints = [
             models.UniqueConstraint(fields=["run", "source", "name", "seq"], name="chunk_once_per_batch"),
             models.CheckConstraint(condition=Q(count__gt=0), name="chunk_not_empty"),
@@ -91,7 +93,7 @@ class MetricChunk(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.name} #{self.seq}: {self.count} values"
+        return f"{self.name} #{self.seq} ({self.count})"
 
 
 class MetricSummary(models.Model):
@@ -112,7 +114,7 @@ class MetricSummary(models.Model):
     finite_count = models.BigIntegerField(_("finite values"))
     last_step = models.BigIntegerField(_("last step"))
     last_finite = models.FloatField(_("last finite"), null=True)
-    last_nonfinite = models.CharField(max_length=9, blank=True)
+    last_nonfinite = models.CharField(_("last nonfinite"), max_length=9, blank=True)
     minimum = models.FloatField(_("minimum"), null=True)
     maximum = models.FloatField(_("maximum"), null=True)
     # When its last batch was accepted.

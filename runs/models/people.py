@@ -131,7 +131,7 @@ class ApiKey(models.Model):
     )
     name = models.CharField(_("name"), max_length=NAME_LENGTH, validators=[validate_name])
     prefix = models.CharField(_("begins with"), max_length=12, editable=False)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
+    digest = models.CharField(_("digest"), max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
 

@@ -105,12 +105,14 @@ class Lane(models.Model):
     `compacted` have been joined where they were small.
     """
 
-    run = models.OneToOneField(Run, models.CASCADE, primary_key=True, related_name="lane")
-    head = models.BigIntegerField(default=0)
-    cursor = models.BigIntegerField(default=0)
-    compacted = models.BigIntegerField(default=0)
-    received_at = models.DateTimeField(null=True)
-    ring_at = models.DateTimeField(null=True)
+    run = models.OneToOneField(
+        Run, models.CASCADE, primary_key=True, related_name="lane", verbose_name=_("run")
+    )
+    head = models.BigIntegerField(_("head"), default=0)
+    cursor = models.BigIntegerField(_("cursor"), default=0)
+    compacted = models.BigIntegerField(_("compacted"), default=0)
+    received_at = models.DateTimeField(_("received at"), null=True)
+    ring_at = models.DateTimeField(_("ring at"), null=True)
 
     class Meta:
         verbose_name = _("lane")
@@ -137,8 +139,8 @@ class RunStatusChange(models.Model):
     status = models.CharField(_("to"), max_length=16, choices=RunStatus.choices)
     received_at = models.DateTimeField(_("accepted"))
     actor = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+", verbose_name=_("by"))
-    run_name = models.CharField(max_length=NAME_LENGTH)
-    run_user = models.CharField(max_length=150, blank=True)
+    run_name = models.CharField(_("run name"), max_length=NAME_LENGTH)
+    run_user = models.CharField(_("run user"), max_length=150, blank=True)
 
     class Meta:
         verbose_name = _("run status change")
@@ -147,7 +149,7 @@ class RunStatusChange(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "seq"], name="status_change_numbered")]
 
     def __str__(self) -> str:
-        return f"{self.old_status or '–'} → {self.status}"
+        return f"{self.get_old_status_display() or '–'} → {self.get_status_display()}"
 
 
 class SweepClock(models.Model):
@@ -157,11 +159,13 @@ class SweepClock(models.Model):
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
-    started_at = models.DateTimeField()
-    swept_at = models.DateTimeField()
+    started_at = models.DateTimeField(_("started at"))
+    swept_at = models.DateTimeField(_("swept at"))
 
     class Meta:
+        verbose_name = _("sweep clock")
+        verbose_name_plural = _("sweep clocks")
         constraints = [models.CheckConstraint(condition=Q(id=1), name="sweep_clock_is_one_row")]
 
     def __str__(self) -> str:
-        return f"sweeping since {self.started_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.started_at:%Y-%m-%d %H:%M:%S}"

@@ -129,7 +129,7 @@ def renewed() -> bytes:
     there = stored()
     messages = [there.get(key, message) for key, message in needed().items()]
     file = io.BytesIO()
-    write_po(file, _filled(messages), width=None, no_location=True, omit_header=True, sort_output=True)
+    write_po(file, _filled(messages), width=0, no_location=True, omit_header=True, sort_output=True)
     return b"\n\n".join([_head(), file.getvalue().strip()]) + b"\n"
 
 
@@ -143,4 +143,4 @@ def _head() -> bytes:
 
 def texts(message: Message) -> list[str]:
     """The translations of a message: one, for Japanese has no plural."""
-    return [message.string] if isinstance(message.string, str) else list(message.string)
+    return [message.string] if isinstance(message.string, str) else list(message.string or ())

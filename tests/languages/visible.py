@@ -92,17 +92,8 @@ def _without_tags(source: str) -> str:
 # --- Code -----------------------------------------------------------------------------------------
 
 # Arguments that become a text on a page.
-_SHOWN = {
-    "description",
-    "empty_label",
-    "error_messages",
-    "help_text",
-    "help_texts",
-    "label",
-    "labels",
-    "verbose_name",
-    "verbose_name_plural",
-}
+_SHOWN = {"description", "empty_label", "error_messages", "help_text", "help_texts", "label", "labels"}
+_SHOWN |= {"verbose_name", "verbose_name_plural"}
 # Calls whose first arguments are shown.
 _REFUSALS = {"Conflict", "FieldNotFound", "NotFound", "ParseError", "PermissionDenied", "ValidationError"}
 _MESSAGES = {"add_error", "add_message", "error", "info", "message_user", "success", "warning"}
