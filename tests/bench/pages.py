@@ -28,6 +28,8 @@ TABLES = ("", "?status=crashed", "?name=run-123", "?ordering=name", "?user=admin
 _METRICS = [
     f"{group}/{letter}" for group in ("train", "val", "grad", "act", "opt") for letter in "abcdefghij"
 ]
+# Runs written at once: the server beside waits for them.
+_STRIDE = 10_000
 _IN_VIEW = """() => {
     const isSeen = figure => figure.getBoundingClientRect().top < innerHeight;
     const seen = [...document.querySelectorAll("figure")].filter(isSeen);
@@ -45,7 +47,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100_000, help="runs in the table")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, up_server(Path(folder)) as server:
-        run_beside(server.env, f"from tests.bench import pages; pages.fill({arguments.runs})")
+        for first in range(0, arguments.runs, _STRIDE):
+            last = min(first + _STRIDE, arguments.runs)
+            run_beside(server.env, f"from tests.bench import pages; pages.fill({first}, {last})")
+        run_beside(server.env, "from tests.bench import pages; pages.fill_million()")
         report = {"runs": arguments.runs, **_measure(server)}
     _print(report)
 
@@ -90,38 +95,44 @@ def _run(page: Page) -> dict[str, float]:
     }
 
 
-def fill(runs: int) -> None:
-    """Runs with the summaries of two metrics each, the newest with their values; and the one of a million."""
+def fill(first: int, last: int) -> None:
+    """Runs of these numbers, with the summaries of two metrics each, the newest with their values."""
     from django.utils import timezone
 
-    from runs.models import Lane, MetricSummary, Project, Run, Team, User
+    from runs.models import Lane, MetricSummary, Run, User
 
-    user, now = User.objects.get(username="admin"), timezone.now()
-    project = Project.objects.create(team=Team.objects.get(name="main"), name="many")
-    dice, states = random.Random(7), ["finished"] * 18 + ["crashed", "failed"]
+    user, now, project = User.objects.get(username="admin"), timezone.now(), _project()
+    dice, states = random.Random(first), ["finished"] * 18 + ["crashed", "failed"]
     rows = [
         Run(project=project, run_id=f"r{number}", name=f"run-{number}", status=dice.choice(states), user=user)
-        for number in range(runs)
+        for number in range(first, last)
     ]
     made = Run.objects.bulk_create(rows, batch_size=2000)
     Lane.objects.bulk_create([Lane(run=run, received_at=now) for run in made], batch_size=2000)
     numbers = {"count": 1, "finite_count": 1, "last_step": 0, "minimum": 0, "maximum": 1, "received_at": now}
     summaries = (
         MetricSummary(run=run, source="history", name=name, last_finite=dice.random(), **numbers)
-        for run in made[:-100]
+        for run in made[:-60]
         for name in ("loss", "acc")
     )
     MetricSummary.objects.bulk_create(summaries, batch_size=2000)
-    for run in made[-100:]:
+    for run in made[-60:]:
         _log(run, ("loss", "acc"), calls=20, values=10)
-    _log(_million(project, user), _METRICS, calls=20, values=1000)
 
 
-def _million(project: Any, user: Any) -> Any:
-    from runs.models import RunStatus
+def fill_million() -> None:
+    from runs.models import RunStatus, User
     from runs.services.runs import start_run
 
-    return start_run(project, user, run_id="million", status=RunStatus.FINISHED)[0]
+    user = User.objects.get(username="admin")
+    run, _created = start_run(_project(), user, run_id="million", status=RunStatus.FINISHED)
+    _log(run, _METRICS, calls=20, values=1000)
+
+
+def _project() -> Any:
+    from runs.models import Project, Team
+
+    return Project.objects.get_or_create(team=Team.objects.get(name="main"), name="many")[0]
 
 
 def _log(run: Any, names: Any, *, calls: int, values: int) -> None:
