@@ -65,6 +65,8 @@ DATA = frozenset(
     [
         "about",
         "waddle",
+        "webhook",
+        *("finished", "new", "old", "running"),  # data of an event, as programs get it
         "ada",
         "default",
         "latest",
