@@ -26,30 +26,39 @@ class Ahead:
     """Consecutive changes of one lane: the values of several batches are read at once, and what came before
     a batch is often known from the one before it."""
 
-    def __init__(self, changes: Sequence[MetricBatch | RunStatusChange]) -> None:
-        """`changes`: in order, none left out between the first and the last."""
-        self._batches = [change for change in changes if isinstance(change, MetricBatch)]
+    def __init__(self, changes: Sequence[MetricBatch | RunStatusChange] = ()) -> None:
+        self._first = 0
+        self._batches: dict[int, MetricBatch] = {}
         self._read: dict[tuple[str, frozenset[str]], dict[int, dict[str, Series]]] = {}
         self._left: dict[tuple[str, str], tuple[int, Track]] = {}
+        self.go_on(changes)
+
+    def go_on(self, changes: Sequence[MetricBatch | RunStatusChange]) -> None:
+        """`changes` come next: in order, and none is left out. What the last ones left behind is kept."""
+        kept, self._first = self._first, changes[0].seq if changes else 0
+        self._batches = {number: batch for number, batch in self._batches.items() if number >= kept}
+        self._batches |= {change.seq: change for change in changes if isinstance(change, MetricBatch)}
+        self._left = {place: left for place, left in self._left.items() if left[0] >= kept}
+        self._read.clear()
 
     def series(self, batch: MetricBatch, watched: frozenset[str]) -> Mapping[str, Series]:
         """The batch's values of these metrics."""
         place = (batch.source, watched)
         if batch.seq not in self._read.get(place, ()):
-            numbers = self._next(batch)
-            read = metrics.in_batches(batch.run_id, batch.source, watched, numbers[0], numbers[-1])
-            self._read[place] = {number: read.get(number, {}) for number in numbers}
+            batches = self._next(batch)
+            read = metrics.in_batches(batches, watched)
+            self._read[place] = {each.seq: read.get(each.seq, {}) for each in batches}
         return self._read[place][batch.seq]
 
-    def _next(self, batch: MetricBatch) -> list[int]:
-        """The numbers of the batches to read with this one: itself, and some more of its source."""
-        found, count = [batch.seq], batch.count
-        for other in self._batches:
+    def _next(self, batch: MetricBatch) -> list[MetricBatch]:
+        """The batches to read with this one: itself, and some more of its source."""
+        found, count = [batch], batch.count
+        for other in self._batches.values():
             if other.seq > batch.seq and other.source == batch.source:
                 count += other.count
                 if count > _AHEAD:
                     break
-                found.append(other.seq)
+                found.append(other)
         return found
 
     def leave(self, batch: MetricBatch, name: str, track: Track) -> None:
@@ -61,8 +70,8 @@ class Ahead:
         seq, track = self._left.get((batch.source, name), (0, None))
         if track is None or seq >= batch.seq or (len(track.values) < count and track.ordinal > 0):
             return None  # what was left of this batch itself ends with its own values
-        between = [other for other in self._batches if seq < other.seq < batch.seq]
-        if any(other.source == batch.source and name in other.names for other in between):
+        between = (self._batches.get(number) for number in range(seq + 1, batch.seq))
+        if any(other and other.source == batch.source and name in other.names for other in between):
             return None
         return list(track.values[-count:]) if count else []
 
@@ -128,7 +137,8 @@ class BatchView:
         batch = self.batch
         before = self._ahead.before(batch, name, count=lead)
         if before is None:
-            before = metrics.tail(batch.run_id, batch.source, name, count=lead, before=batch.seq)
+            place, each = (batch.run_id, batch.source, name), len(series.values)
+            before = metrics.tail(*place, count=lead, before=batch.seq, each=each)
         values = [*before, *_finite(series.values)]
         return Track(values, new=len(before), ordinal=series.finite_before - len(before))
 
@@ -143,7 +153,10 @@ class BatchView:
             return [(track.new, own)]
         batch, project_id = self.batch, self.run.project_id
         times = metrics.acceptances(batch.run_id, batch.source, name, count=lead, before=batch.seq)
-        if not metrics.others_changed(project_id, batch.source, name, leave_out=batch.run_id, since=times[0]):
+        # Older runs than those in a full baseline were in it only before one of these changed.
+        oldest = min(own) if len(own) == window else 0
+        place = (project_id, batch.source, name)
+        if not metrics.others_changed(*place, leave_out=batch.run_id, since=times[0], oldest=oldest):
             return [(track.new - lead, own)]
         found = [
             (end, self._baseline(name, window, moment))

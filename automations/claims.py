@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -29,6 +30,8 @@ class Claim:
 
     lease: uuid.UUID
     deliveries: Sequence[Delivery]
+    # By `time.monotonic`: the attempt begins at once.
+    taken: float = field(default_factory=time.monotonic)
 
     @property
     def first(self) -> Delivery:

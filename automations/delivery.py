@@ -47,7 +47,7 @@ def try_once(claim: Claim) -> Outcome:
         now = clock.now()
         outlets.lock(claim.first.integration_id)
         if Delivery.objects.filter(pk=claim.first.pk, lease=claim.lease).exists():
-            _write_down(claim.first, outcome, now=now, disabled=False)
+            _write_down(claim.first, outcome, now=now, disabled=False, age=_age(claim))
             executions.settle([claim.first.execution_id], now)
     # Others may have waited for its place.
     doorbell.ring_drain(claim.first.integration_id)
@@ -79,9 +79,9 @@ def _settle(claim: Claim, outcome: Outcome) -> None:
     sent = [delivery for delivery in claim.deliveries if delivery.pk in held]
     if not sent:
         return  # taken to be dead, and somebody else has it now
-    disabled = outlet is not None and _judge(outlet, outcome, now)
+    disabled, age = outlet is not None and _judge(outlet, outcome, now), _age(claim)
     for delivery in sent:
-        _write_down(delivery, outcome, now=now, disabled=disabled)
+        _write_down(delivery, outcome, now=now, disabled=disabled, age=age)
     executions.settle((delivery.execution_id for delivery in sent), now)
     for delivery in sent:
         turns.pass_on(delivery, now)
@@ -95,7 +95,14 @@ def _judge(outlet: Outlet, outcome: Outcome, now: datetime) -> bool:
     return outlets.is_disabled(outlet)
 
 
-def _write_down(delivery: Delivery, outcome: Outcome, *, now: datetime, disabled: bool) -> None:
+def _age(claim: Claim) -> timedelta:
+    """How long ago the attempt began: since it ended the sender may have waited for others who write."""
+    return timedelta(seconds=time.monotonic() - claim.taken)
+
+
+def _write_down(
+    delivery: Delivery, outcome: Outcome, *, now: datetime, disabled: bool, age: timedelta
+) -> None:
     tries = delivery.tries + 1
     delay = _delay(delivery, outcome, tries)
     # Who says it is gone gets it when somebody has enabled the integration again.
@@ -118,7 +125,7 @@ def _write_down(delivery: Delivery, outcome: Outcome, *, now: datetime, disabled
     Attempt.objects.create(
         delivery=delivery,
         number=delivery.attempt_count + 1,
-        started_at=now - timedelta(seconds=outcome.duration),
+        started_at=now - age,
         duration=outcome.duration,
         request=dict(outcome.request),
         status_code=outcome.status,

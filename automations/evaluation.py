@@ -50,8 +50,9 @@ def evaluate_lane(run_id: int, *, patience: float = 0.0) -> None:
 
 def _evaluate_stretch(lane: Lane, patience: float) -> bool:
     cursor = quiet = lane.cursor  # `quiet`: the last change up to which no rule fired
+    ahead = Ahead()
     for changes in _portions(lane, patience):
-        ahead = Ahead(changes)
+        ahead.go_on(changes)
         for change in changes:
             decisions = _decide(change, ahead)
             if not decisions and isinstance(change, MetricBatch):

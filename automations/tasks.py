@@ -7,6 +7,7 @@ from celery import shared_task
 from automations import delivery, evaluation, retention, sweep as sweeping
 from automations.backtests import jobs
 from automations.services import canary as canaries
+from runs import metrics
 
 # Seconds that a lane which is being filled is given for more, each time.
 PATIENCE = 0.02
@@ -35,6 +36,11 @@ def backtest(backtest_id: int) -> None:
 @shared_task(ignore_result=True)
 def prune(_nothing: None = None) -> None:
     retention.prune()
+
+
+@shared_task(ignore_result=True)
+def compact() -> None:
+    metrics.compact()
 
 
 @shared_task(ignore_result=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Uploads are streamed to the storage and have no bound.
 _UPLOAD = re.compile(r"/api/v1/versions/[0-9]+/files/.")
 _CHARSET = re.compile(r";\s*charset\s*=[^;]*", re.IGNORECASE)
+# Where WSGI puts the header.
+_CAUSE = "HTTP_" + cause.HEADER.upper().replace("-", "_")
 # Below these, programs read the answers.
 _JSON_PATHS = ("/api/", "/inbox/")
 
@@ -51,7 +53,7 @@ class RequestBoundary:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         # Refusals are in the reader's language, and what it was set to ends with the request.
         with translation.override(translation.get_language_from_request(request)):
-            with cause.caused_by(request.headers.get(cause.HEADER, "")):
+            with cause.caused_by(request.META.get(_CAUSE, "")):
                 answer = _refusal(request) or self.get_response(request)
             if answer.status_code >= HTTPStatus.BAD_REQUEST and request.path_info.startswith(_JSON_PATHS):
                 return _as_json(answer)

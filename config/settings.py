@@ -91,6 +91,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.policy.PagePolicy",
     "config.middleware.RequestBoundary",
+    "runs.api.shortway.ShortWay",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -264,6 +265,7 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     },
     # Often, because beat forgets at every start when it did what.
     "prune": {"task": "automations.tasks.prune", "schedule": 3600.0},
+    "compact": {"task": "automations.tasks.compact", "schedule": 600.0, "options": {"expires": 600.0}},
 }
 if TRIPLINE_CANARY_EVERY:
     # To both queues, of which one sends it: when the workers of one stand still, it shows where.

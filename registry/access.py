@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from registry.models import ArtifactVersion, Collection, Membership, Registry, Visibility
+from registry.models import ArtifactVersion, Collection, Registry, Visibility
 from runs import access
 from runs.access import Person
 from runs.models import Role
@@ -27,21 +27,25 @@ def registries(user: Person, *, at_least: Role = Role.VIEWER) -> QuerySet[Regist
 
 def collections(user: Person) -> QuerySet[Collection]:
     """Collections that are not deleted."""
-    live = Collection.objects.filter(deleted_at__isnull=True)
     if user.is_superuser:
-        return live
-    return live.filter(
-        Q(project__team__in=access.teams(user).values("pk")) | Q(registry__in=registries(user).values("pk"))
-    )
+        return Collection.objects.filter(deleted_at__isnull=True)
+    return Collection.objects.filter(_is_seen(user))
+
+
+def _is_seen(user: Person, path: str = "") -> Q:
+    """Of a collection, or of what a path leads to one from: that the person sees it."""
+    places = {"project__team": access.teams(user), "registry": registries(user)}
+    where = [Q(**{f"{path}{place}__in": found.values("pk")}) for place, found in places.items()]
+    return Q(**{f"{path}deleted_at__isnull": True}) & (where[0] | where[1])
 
 
 def versions(user: Person) -> QuerySet[ArtifactVersion]:
     """Versions in a collection that the person sees."""
     if user.is_superuser:
         return ArtifactVersion.objects.all()
-    seen = collections(user).values("pk")
-    linked = Membership.objects.filter(collection__in=seen).values("version")
-    return ArtifactVersion.objects.filter(Q(home__in=seen) | Q(pk__in=linked))
+    # Asked of each version: to list all that is linked takes longer than a page of versions.
+    linked = collections(user).filter(memberships__version=OuterRef("pk"))
+    return ArtifactVersion.objects.filter(_is_seen(user, "home__") | Exists(linked))
 
 
 def require_registry_role(user: Person, registry: Registry, at_least: Role) -> None:

@@ -1,10 +1,11 @@
 """A glimpse of many series at once: enough for a line of the size of a word.
 
-Whole series may be long and many, so a few batches of each are read, evenly chosen, and no more.
+Whole series may be long and many, so a few rows of each are read, evenly chosen, and no more.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -30,11 +31,12 @@ class Glimpse:
 def glimpses(run_ids: Collection[int], names: Collection[str]) -> dict[tuple[int, str], Glimpse]:
     """By run and metric; of history metrics only. Two statements, however many there are."""
     found: dict[tuple[int, str], Glimpse] = {}
-    for run_id, name, first_index, values in _chunks(run_ids, names).values_list(
-        "run_id", "name", "first_index", "values"
-    ):
+    rows = list(_chunks(run_ids, names).values_list("run_id", "name", "first_index", "values"))
+    shares = Counter((run_id, name) for run_id, name, *_rest in rows)
+    for run_id, name, first_index, values in rows:
         glimpse, numbers = found.setdefault((run_id, name), Glimpse()), floats(values)
-        kept = extremes(numbers, POINTS // BATCHES + 2) if len(numbers) > POINTS else range(len(numbers))
+        share = POINTS // shares[run_id, name] + 2
+        kept = extremes(numbers, share) if len(numbers) > POINTS else range(len(numbers))
         glimpse.positions += [first_index + position for position in kept]
         glimpse.values += [numbers[position] for position in kept]
     return {key: _thinned(glimpse) for key, glimpse in found.items()}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from runs import statements
-from runs.metrics import Span, unpacked_values
+from runs.metrics import Span
+from runs.metrics.chunks import floats, stretch_start, unpack_parts
 from runs.models import MetricChunk, MetricSummary
 
-# Chunks of one long series that are read at once.
+# Rows of one long series that are read at once.
 _PAGE = 64
 
 
@@ -51,17 +53,22 @@ def of_runs(run_ids: Sequence[int], source: str, name: str) -> dict[int, list[St
     statement = f"{_STRETCHES} AND run_id IN ({places}) ORDER BY run_id, seq"
     found: dict[int, list[Stretch]] = {run_id: [] for run_id in run_ids}
     for run_id, *row in statements.rows(statement, [source, name, *run_ids]):
-        found[run_id].append(_stretch(row))
+        found[run_id] += _stretches(*row)
     return found
 
 
 def of_run(run_id: int, source: str, name: str) -> Iterator[list[Stretch]]:
     """One long series, some batches at a time."""
-    after = -1
-    statement = f"{_STRETCHES} AND run_id = %s AND seq > %s ORDER BY seq LIMIT %s"
-    while page := statements.rows(statement, [source, name, run_id, after, _PAGE]):
-        yield [_stretch(row) for _run_id, *row in page]
-        after = page[-1][1]
+    # By ordinals, and from the stretch's beginning on: between two pages rows may have been joined.
+    statement = f'{_STRETCHES} AND run_id = %s AND seq >= %s AND first_index + "count" > %s'
+    since = seen = 0
+    while rows := statements.rows(
+        f"{statement} ORDER BY seq LIMIT %s", [source, name, run_id, since, seen, _PAGE]
+    ):
+        found = [stretch for _run_id, *row in rows for stretch in _stretches(*row)]
+        yield [stretch for stretch in found if stretch.span.first_index >= seen]
+        last = found[-1].span
+        since, seen = stretch_start(last.seq), last.first_index + last.count
 
 
 def with_nonfinite(run_ids: Sequence[int], name: str) -> set[int]:
@@ -79,14 +86,23 @@ def first_seq(run_id: int, source: str, name: str) -> int | None:
 
 
 _STRETCHES = (
-    'SELECT run_id, seq, received_at, first_index, "count", finite_before, nonfinite, "values"'
+    'SELECT run_id, seq, received_at, parts, first_index, "count", finite_before, nonfinite, "values"'
     " FROM runs_metricchunk WHERE source = %s AND name = %s"
 )
 _FIRST = "SELECT min(seq) FROM runs_metricchunk WHERE run_id = %s AND source = %s AND name = %s"
 
 
-def _stretch(row: Sequence[Any]) -> Stretch:
-    seq, received_at, first_index, count, finite_before, nonfinite, packed = row
-    accepted = statements.moment(received_at)
-    span = Span(seq, cast(Any, accepted), first_index, count, finite_before, count - nonfinite)
-    return Stretch(span, unpacked_values(packed))
+def _stretches(*row: Any) -> Iterator[Stretch]:
+    """The batches in a row, in order."""
+    seq, received_at, parts, first_index, count, finite_before, nonfinite, packed = row
+    values = floats(packed)
+    if parts is None:
+        accepted = cast(datetime, statements.moment(received_at))
+        yield Stretch(Span(seq, accepted, first_index, count, finite_before, count - nonfinite), values)
+        return
+    start = 0
+    for part in unpack_parts(parts):
+        end, finite = start + part.count, part.count - part.nonfinite
+        span = Span(part.seq, part.received_at, first_index + start, part.count, finite_before, finite)
+        yield Stretch(span, values[start:end])
+        start, finite_before = end, finite_before + finite

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import msgspec
 from django.core.exceptions import ValidationError
@@ -18,6 +20,10 @@ from runs.names import NAME_LENGTH, validate_metric_name
 INT64_MAX = 2**63 - 1
 # Different metrics in one call; a statement that names them all must stay within SQLite's bounds.
 MAX_METRICS = 10_000
+# Points that are turned into columns at once.
+_PIECE = 2_000
+# Bytes from which on no more than these are decoded at once.
+LARGE = 1024 * 1024
 
 Step = Annotated[int, msgspec.Meta(ge=-(2**63), le=INT64_MAX)]
 Value = float | Literal["NaN", "Infinity", "-Infinity"] | dict[str, Any] | None
@@ -34,6 +40,29 @@ class Call(msgspec.Struct, forbid_unknown_fields=True):
     points: list[Point]
     source: Literal["history", "system"] = "history"
 
+    def pieces(self) -> Iterator[list[Point]]:
+        """The points, some thousands at a time."""
+        for start in range(0, len(self.points), _PIECE):
+            yield self.points[start : start + _PIECE]
+
+
+class LargeCall(msgspec.Struct, forbid_unknown_fields=True):
+    """A call of which never more than a piece is decoded: decoded, a point is many times its bytes."""
+
+    points: list[msgspec.Raw]
+    source: Literal["history", "system"] = "history"
+
+    def pieces(self) -> Iterator[list[Point]]:
+        """The points, some thousands at a time. Raises `ValidationError` that names the field."""
+        for start in range(0, len(self.points), _PIECE):
+            piece = b",".join(self.points[start : start + _PIECE])
+            with _explained(first=start):
+                points = _piece_decoder.decode(b"[%s]" % piece)
+            yield points
+
+
+AnyCall: TypeAlias = Call | LargeCall
+
 
 @dataclass(slots=True)
 class Column:
@@ -48,61 +77,95 @@ class Column:
 
 
 _decoder = msgspec.json.Decoder(Call)
+_large_decoder = msgspec.json.Decoder(LargeCall)
+_piece_decoder = msgspec.json.Decoder(list[Point])
 
 
-def parse(body: bytes) -> Call:
-    """Decode and validate a call. Raises `ValidationError` that names the field."""
+def parse(body: bytes) -> AnyCall:
+    """Decode a call and validate it; a large one is validated to the end by going through its pieces.
+
+    Raises `ValidationError` that names the field.
+    """
+    with _explained():
+        return (_decoder if len(body) < LARGE else _large_decoder).decode(body)
+
+
+@contextmanager
+def _explained(first: int | None = None) -> Iterator[None]:
+    """What msgspec refuses, in the contract's form. `first`: the number of the first point in a piece."""
     try:
-        return _decoder.decode(body)
+        yield
     except msgspec.ValidationError as error:
-        raise ValidationError(_by_field(str(error))) from None
+        raise ValidationError(_by_field(str(error), first)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValidationError({"points": _("This is no valid JSON: %(why)s.") % {"why": error}}) from None
     except RecursionError:
         raise ValidationError({"points": _("The JSON is nested too deeply.")}) from None
 
 
-def _by_field(message: str) -> dict[str, str]:
+def _by_field(message: str, first: int | None) -> dict[str, str]:
     """msgspec says `… - at `$.points[0].step``; the contract wants the field's name as the key."""
     problem, _at, path = message.partition(" - at `$")
     path = path.rstrip("`").lstrip(".")
+    if first is not None and (place := _IN_PIECE.fullmatch(path)):
+        path = f"points[{first + int(place[1])}]{place[2]}"
     top = path.partition("[")[0].partition(".")[0]
     if top not in {"points", "source"}:
         return {"points": problem}
     return {top: f"{problem} ({path})" if path != top else problem}
 
 
-def needs_last_step(call: Call) -> bool:
-    return bool(call.points) and call.points[0].step is None
+_IN_PIECE = re.compile(r"\[([0-9]+)\](.*)", re.DOTALL)
 
 
-def columns(call: Call, *, last_step: int, now: float | None = None) -> dict[str, Column]:
+def needs_last_step(call: AnyCall) -> bool:
+    first = next(call.pieces(), [])
+    return bool(first) and first[0].step is None
+
+
+def columns(call: AnyCall, *, last_step: int, now: float | None = None) -> dict[str, Column]:
     """The call's values by metric name. A point without a step has the step after the one before it.
 
     `last_step` is the run's last step so far (-1 for a run that logged nothing); times are in seconds.
     """
     accepted = time.time() if now is None else now
-    found = _of_equal_points(call.points, last_step=last_step, accepted=accepted)
-    return _of_any_points(call.points, last_step=last_step, accepted=accepted) if found is None else found
+    found = _of_equal_points(call.pieces(), last_step=last_step, accepted=accepted)
+    if found is None:
+        found = _of_any_points(call.pieces(), last_step=last_step, accepted=accepted)
+    return found
 
 
-def _of_equal_points(points: list[Point], *, last_step: int, accepted: float) -> dict[str, Column] | None:
+def _of_equal_points(
+    pieces: Iterable[list[Point]], *, last_step: int, accepted: float
+) -> dict[str, Column] | None:
     """The columns of points that hold the same plain metrics in the same order, as most calls do.
 
     None where they do not, and for whatever must be refused: the other way is slower and finds the words.
     """
-    names = list(points[0].values) if points else []
-    if not 0 < len(names) <= MAX_METRICS or any(list(point.values) != names for point in points):
-        return None
+    steps, times = array("q", [last_step]), array("d")
+    found: dict[str, array[float]] = {}
     try:
-        for name in names:
-            _check_name(name)
-        steps = _steps(points, last_step)
-        values = _transposed(points, len(names))
+        for points in pieces:
+            found = found or _empty(points[0])
+            names = list(found)
+            if not names or any(list(point.values) != names for point in points):
+                return None
+            steps.extend(_steps(points, steps[-1]))
+            times.extend([accepted if point.timestamp is None else point.timestamp for point in points])
+            _add_values(found, points)
     except (ValidationError, TypeError):  # TypeError: something that is no number
         return None
-    times = array("d", [accepted if point.timestamp is None else point.timestamp for point in points])
-    return {name: Column(steps, times, column) for name, column in zip(names, values, strict=True)}
+    del steps[0]
+    return {name: Column(steps, times, values) for name, values in found.items()} or None
+
+
+def _empty(point: Point) -> dict[str, array[float]]:
+    """A column for each metric of a point, none where there are too many."""
+    if len(point.values) > MAX_METRICS:
+        return {}
+    for name in point.values:
+        _check_name(name)
+    return {name: array("d") for name in point.values}
 
 
 def _steps(points: list[Point], last_step: int) -> array[int]:
@@ -114,17 +177,17 @@ def _steps(points: list[Point], last_step: int) -> array[int]:
     return found
 
 
-def _transposed(points: list[Point], width: int) -> list[array[float]]:
-    """The values by metric. Raises `TypeError` where one is no number."""
-    values = chain.from_iterable(point.values.values() for point in points)
-    flat = array("d", cast("Iterable[float]", values))
-    return [flat[number::width] for number in range(width)]
+def _add_values(found: dict[str, array[float]], points: list[Point]) -> None:
+    """Raises `TypeError` where one is no number."""
+    rows = [point.values.values() for point in points]
+    for column, values in zip(found.values(), zip(*rows, strict=True), strict=True):
+        column.extend(array("d", cast("tuple[float, ...]", values)))
 
 
-def _of_any_points(points: list[Point], *, last_step: int, accepted: float) -> dict[str, Column]:
+def _of_any_points(pieces: Iterable[list[Point]], *, last_step: int, accepted: float) -> dict[str, Column]:
     found: dict[str, Column] = {}
     step = last_step
-    for point in points:
+    for point in chain.from_iterable(pieces):
         step = _next(step) if point.step is None else point.step
         timestamp = accepted if point.timestamp is None else point.timestamp
         for name, value in _flat(point.values):

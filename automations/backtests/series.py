@@ -160,8 +160,8 @@ class _Told:
     def _facts(self) -> MetricFacts:
         rule, place, span = self._decided.rule, self._decided.place, self._span
         event_type: Any = rule.event_type
-        read = metrics.in_batches(place.run_id, place.source, [place.name], span.seq, span.seq)
-        series = read[span.seq][place.name]
+        batch = MetricBatch.objects.get(run=place.run_id, seq=span.seq)
+        series = metrics.in_batches([batch], [place.name])[span.seq][place.name]
         offset = span.finite_before - self._decided.track.ordinal
         lead = event_type.reach(rule.config) + rule.config["hold"] - 2
         before = self._decided.track.values[max(0, offset - lead) : offset]

@@ -17,7 +17,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.request import Request
 
 from automations.health import exposition, stages, targets
 from automations.health.stages import Health, State
@@ -99,7 +98,7 @@ def _is_staff(request: HttpRequest) -> bool:
     if request.user.is_superuser:
         return True
     try:
-        found = ApiKeyAuthentication().authenticate(Request(request))
+        found = ApiKeyAuthentication().authenticate(request)
     except AuthenticationFailed:
         return False
     return found is not None and found[0].is_staff

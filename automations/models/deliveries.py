@@ -129,6 +129,8 @@ class Delivery(models.Model):
                 name="delivery_that_rests",
             ),
             models.Index(fields=["integration"], condition=Q(lease__isnull=False), name="delivery_in_flight"),
+            models.Index(fields=["state", "-id"], name="delivery_newest_in_state"),
+            models.Index(fields=["created_at", "id"], name="delivery_by_time"),
             models.Index(
                 fields=["order_key", "order_seq"], condition=~Q(order_key=""), name="delivery_in_order"
             ),

@@ -104,6 +104,7 @@ class Execution(models.Model):
         Automation,
         models.SET_NULL,
         null=True,
+        db_index=False,
         related_name="executions",
         verbose_name=_("automation"),
     )
@@ -128,7 +129,9 @@ class Execution(models.Model):
     registry = models.ForeignKey(
         Registry, models.SET_NULL, null=True, related_name="+", verbose_name=_("registry")
     )
-    run = models.ForeignKey(Run, models.SET_NULL, null=True, related_name="executions", verbose_name=_("run"))
+    run = models.ForeignKey(
+        Run, models.SET_NULL, null=True, db_index=False, related_name="executions", verbose_name=_("run")
+    )
     version = models.ForeignKey(
         ArtifactVersion, models.SET_NULL, null=True, related_name="executions", verbose_name=_("version")
     )
@@ -148,6 +151,10 @@ class Execution(models.Model):
         indexes = [
             models.Index(fields=["team", "-id"], name="execution_newest_in_team"),
             models.Index(fields=["registry", "-id"], name="execution_newest_in_registry"),
+            models.Index(fields=["automation", "-id"], name="execution_newest_of_rule"),
+            models.Index(fields=["run", "-id"], name="execution_newest_of_run"),
+            models.Index(fields=["state", "-id"], name="execution_newest_in_state"),
+            models.Index(fields=["created_at", "id"], name="execution_by_time"),
         ]
 
     def __str__(self) -> str:

@@ -127,6 +127,7 @@ class CollectionTag(models.Model):
         verbose_name_plural = _("collection tags")
         ordering = ["collection", "name"]
         constraints = [models.UniqueConstraint(fields=["collection", "name"], name="collection_tag_once")]
+        indexes = [models.Index(fields=["name", "collection"], name="collection_by_tag")]
 
     def __str__(self) -> str:
         return self.name

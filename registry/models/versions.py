@@ -50,6 +50,12 @@ class ArtifactVersion(models.Model):
             ),
             models.CheckConstraint(condition=Q(size__gte=0), name="version_size_not_negative"),
         ]
+        indexes = [
+            models.Index(fields=["digest"], name="version_by_digest"),
+            models.Index(fields=["state", "-id"], name="version_newest_in_state"),
+            models.Index(fields=["created_at", "id"], name="version_by_time"),
+            models.Index(fields=["size", "id"], name="version_by_size"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.home.name} #{self.pk}"
@@ -68,6 +74,7 @@ class VersionTag(models.Model):
         verbose_name_plural = _("version tags")
         ordering = ["version", "name"]
         constraints = [models.UniqueConstraint(fields=["version", "name"], name="version_tag_once")]
+        indexes = [models.Index(fields=["name", "version"], name="version_by_tag")]
 
     def __str__(self) -> str:
         return self.name

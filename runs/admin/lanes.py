@@ -47,7 +47,7 @@ class MetricChunkAdmin(OfRunAdmin):
 
     def visible(self, user: Any) -> QuerySet[MetricChunk]:
         # The packed values say nothing here and are most of the row.
-        return super().visible(user).defer("steps", "timestamps", "values")
+        return super().visible(user).defer("parts", "steps", "timestamps", "values")
 
 
 @admin.register(MetricSummary)

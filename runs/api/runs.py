@@ -7,6 +7,7 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
@@ -20,7 +21,7 @@ from rest_framework.response import Response
 from runs import access, ingest, metrics
 from runs.api.schemas import METRICS_ANSWER, METRICS_BODY, SERIES
 from runs.filtersets import RunFilterSet
-from runs.models import MetricSummary, Project, Role, Run, RunStatus, Source
+from runs.models import MetricSummary, Project, Role, Run, RunStatus, Source, User
 from runs.models.metrics import spelled
 from runs.names import normalized
 from runs.rest.errors import FieldNotFound
@@ -126,9 +127,25 @@ LARGE_BODY = 4 * 1024 * 1024
 _one_large_body = threading.Lock()
 
 
+def is_large(request: HttpRequest | Request) -> bool:
+    return int(request.META.get("CONTENT_LENGTH") or 0) > LARGE_BODY
+
+
 def _room_for(request: Request) -> AbstractContextManager[object]:
-    length = int(request.META.get("CONTENT_LENGTH") or 0)
-    return _one_large_body if length > LARGE_BODY else nullcontext()
+    return _one_large_body if is_large(request) else nullcontext()
+
+
+def log(person: User, pk: int, *, body: bytes, key: str | None) -> dict[str, Any]:
+    """Take in a metrics call; what it is answered.
+
+    Raises `NotFound`, `PermissionDenied` and `ValidationError`.
+    """
+    call = ingest.parse(body)
+    run = access.run_to_log(person, pk)
+    if run is None:
+        raise NotFound
+    accepted = metric_services.log_metrics(run, call, key=key)
+    return {"accepted": accepted.count, "duplicate": accepted.duplicate}
 
 
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet):
@@ -216,12 +233,8 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedViewSet
 
     def _log(self, request: Request, pk: int) -> Response:
         # Without any body DRF does not ask the parser, and the data is an empty dict.
-        call = ingest.parse(cast(bytes, request.data or b""))
-        run = access.run_to_log(self.person, pk)
-        if run is None:
-            raise NotFound
-        accepted = metric_services.log_metrics(run, call, key=request.headers.get("Idempotency-Key"))
-        return Response({"accepted": accepted.count, "duplicate": accepted.duplicate}, status=202)
+        body, key = cast(bytes, request.data or b""), request.headers.get("Idempotency-Key")
+        return Response(log(self.person, pk, body=body, key=key), status=202)
 
     def _writable(self) -> Run:
         run: Run = self.get_object()

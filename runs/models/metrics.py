@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from runs import cause
+from runs.models.projects import Project
 from runs.models.runs import Run, RunStatus
 from runs.names import NAME_LENGTH
 
@@ -19,7 +20,9 @@ class Source(models.TextChoices):
 class MetricBatch(models.Model):
     """One client call, with what a rule must read as of then; its points are in `MetricChunk`."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="batches", verbose_name=_("run"))
+    run = models.ForeignKey(
+        Run, models.CASCADE, related_name="batches", db_index=False, verbose_name=_("run")
+    )
     seq = models.BigIntegerField(_("number"))
     source = models.CharField(_("source"), max_length=8, choices=Source.choices)
     # The client's Idempotency-Key; dropped after 8 days.
@@ -55,7 +58,8 @@ class MetricChunk(models.Model):
 
     `steps` int64, `timestamps` float64 (seconds since 1970), `values` float64. `first_index` is the
     ordinal of the first value in the series (run, source, name), `finite_before` the number of finite
-    values before it. Only `runs.metrics` reads or writes these rows.
+    values before it. Only `runs.metrics` reads or writes these rows, and later joins small ones that
+    follow each other: such a row has the first batch's number and acceptance.
     """
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False, verbose_name=_("run"))
@@ -70,6 +74,9 @@ class MetricChunk(models.Model):
     min_step = models.BigIntegerField(_("min step"))
     max_step = models.BigIntegerField(_("max step"))
     received_at = models.DateTimeField(_("received at"))
+    # Of a row that was joined: when its last batch was accepted, and where each of its batches begins.
+    last_received_at = models.DateTimeField(_("last received at"), null=True)
+    parts = models.BinaryField(null=True)
     steps = models.BinaryField()
     timestamps = models.BinaryField()
     values = models.BinaryField()
@@ -99,6 +106,8 @@ class MetricSummary(models.Model):
     run = models.ForeignKey(
         Run, models.CASCADE, related_name="summaries", db_index=False, verbose_name=_("run")
     )
+    # The run's: the newest runs of a project that logged a metric are found however many others did.
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False, editable=False)
     source = models.CharField(_("source"), max_length=8, choices=Source.choices)
     name = models.CharField(_("metric"), max_length=NAME_LENGTH)
     count = models.BigIntegerField(_("values"))
@@ -118,7 +127,7 @@ class MetricSummary(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["run", "source", "name"], name="summary_once_per_series")
         ]
-        indexes = [models.Index(fields=["name", "source", "run"], name="summary_by_name")]
+        indexes = [models.Index(fields=["project", "name", "source", "run"], name="summary_in_project")]
 
     def __str__(self) -> str:
         return f"{self.name} = {self.last}"

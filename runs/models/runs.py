@@ -55,6 +55,10 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["project", "-id"], name="run_newest_in_project"),
+            models.Index(fields=["created_at", "id"], name="run_by_time"),
+            models.Index(fields=["project", "created_at", "id"], name="run_in_project_by_time"),
+            models.Index(fields=["project", "name", "id"], name="run_in_project_by_name"),
+            models.Index(fields=["project", "status", "id"], name="run_in_project_by_status"),
             models.Index(
                 fields=["heartbeat_at"],
                 condition=Q(status="running", heartbeat_at__isnull=False),
@@ -97,7 +101,8 @@ class Lane(models.Model):
 
     Every status change and metric batch takes its number by raising `head` under this row's lock, so
     numbers are committed in order (an auto-increment id is not). `cursor < head` is the queue: numbers
-    up to `cursor` are decided. `ring_at` is when the sweep next rings for a lane left behind.
+    up to `cursor` are decided. `ring_at` is when the sweep next rings for a lane left behind. Chunks up to
+    `compacted` have been joined where they were small.
     """
 
     run = models.OneToOneField(
@@ -105,6 +110,7 @@ class Lane(models.Model):
     )
     head = models.BigIntegerField(_("head"), default=0)
     cursor = models.BigIntegerField(_("cursor"), default=0)
+    compacted = models.BigIntegerField(_("compacted"), default=0)
     received_at = models.DateTimeField(_("received at"), null=True)
     ring_at = models.DateTimeField(_("ring at"), null=True)
 

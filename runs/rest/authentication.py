@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
@@ -19,12 +20,11 @@ _NOTE_EVERY = timedelta(minutes=1)
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer tl-…`."""
 
-    def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
-        scheme, _space, text = get_authorization_header(request).partition(b" ")
-        if scheme.lower() != b"bearer":
+    def authenticate(self, request: Request | HttpRequest) -> tuple[User, ApiKey] | None:
+        scheme, _space, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
             return None
-        digest = digest_of(text.strip().decode("latin-1"))
-        key = _key_of(digest)
+        key = _key_of(digest_of(text.strip()))
         if key is None:
             raise AuthenticationFailed(
                 _("This API key is not known. Make one with: python3 manage.py createapikey USERNAME")
@@ -43,9 +43,8 @@ def _key_of(digest: str) -> ApiKey | None:
     if not found:
         return None
     key_id, last_used_at, *user = found[0]
-    key = statements.partly(ApiKey, ("id", "last_used_at"), (key_id, statements.moment(last_used_at)))
-    key.user = statements.partly(User, _USER, user)
-    return key
+    known = (key_id, statements.moment(last_used_at))
+    return statements.partly(ApiKey, ("id", "last_used_at"), known, user=statements.partly(User, _USER, user))
 
 
 _USER = ("id", "username", "is_active", "is_superuser", "is_staff", "is_service", "language")

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
-
-from django.db.models import Model
+from typing import Any
 
 from runs import clock, statements
 from runs.models import Lane, Organization, Project, Run, Team, User
@@ -104,14 +102,12 @@ _TAKE = "UPDATE runs_lane SET head = %s, received_at = %s, ring_at = %s WHERE ru
 _OTHERS_WAIT = "SELECT 1 FROM runs_lane WHERE cursor < head AND run_id <> %s LIMIT 1"
 _ADVANCE = "UPDATE runs_lane SET cursor = %s WHERE run_id = %s AND cursor = %s"
 
-# Whose fields are read, in the order of the statement.
-_PARTS: Sequence[tuple[type[Model], tuple[str, ...]]] = (
-    (Run, ("id", "run_id", "name", "status", "project_id", "user_id")),
-    (Project, ("id", "name", "team_id", "rules_epoch")),
-    (Team, ("id", "name", "organization_id", "rules_epoch")),
-    (Organization, ("id", "rules_epoch")),
-    (User, ("id", "username")),
-)
+# What is read, in the order of the statement.
+_RUN = ("id", "run_id", "name", "status", "project_id", "user_id")
+_PROJECT = ("id", "name", "team_id", "rules_epoch")
+_TEAM = ("id", "name", "organization_id", "rules_epoch")
+_ORGANIZATION = ("id", "rules_epoch")
+_USER = ("id", "username")
 _OF_THE_RUN = (
     "r.id, r.run_id, r.name, r.status, r.project_id, r.user_id,"
     " p.id, p.name, p.team_id, p.rules_epoch, t.id, t.name, t.organization_id, t.rules_epoch,"
@@ -130,12 +126,8 @@ _WAITING = (
 
 def _glanced(row: Sequence[Any]) -> Run:
     """The run in a row of `_OF_THE_RUN`, with its project, team, organization and user."""
-    parts: list[Any] = []
-    start = 0
-    for model, fields in _PARTS:
-        values = row[start : start + len(fields)]
-        parts.append(None if values[0] is None else statements.partly(model, fields, values))
-        start += len(fields)
-    run, project, team, team.organization, run.user = parts
-    run.project, project.team = project, team
-    return cast(Run, run)
+    user = statements.partly(User, _USER, row[16:18]) if row[16] is not None else None
+    organization = statements.partly(Organization, _ORGANIZATION, row[14:16])
+    team = statements.partly(Team, _TEAM, row[10:14], organization=organization)
+    project = statements.partly(Project, _PROJECT, row[6:10], team=team)
+    return statements.partly(Run, _RUN, row[0:6], project=project, user=user)

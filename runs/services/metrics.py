@@ -25,7 +25,7 @@ class Accepted:
     duplicate: bool
 
 
-def log_metrics(run: Run, call: ingest.Call, *, key: str | None = None) -> Accepted:
+def log_metrics(run: Run, call: ingest.AnyCall, *, key: str | None = None) -> Accepted:
     """Store one batch of values, all or nothing; the same `key` again changes nothing.
 
     Raises `ValidationError` by field.
@@ -49,22 +49,22 @@ def _store(lane: Lane, columns: dict[str, ingest.Column], *, source: str, key: s
     run = lane.run
     place = lanes.take(lane)
     metrics.append(run, columns, source=source, seq=place.seq, received_at=place.received_at)
-    batch = MetricBatch(
-        run=run,
-        seq=place.seq,
-        source=source,
-        key=key,
-        count=ingest.count(columns.values()),
-        names=list(columns),
-        received_at=place.received_at,
-        cause=cause.current(),
-        run_status=run.status,
-        run_name=run.name,
-        run_user=run.user.username if run.user else "",
-    )
-    batch.pk = statements.insert(_INSERT_BATCH, _values(batch))
-    # What `save` does, without what it costs: to those who observe, a row was inserted.
-    batch._state.adding = False
+    values = {
+        "run_id": run.pk,
+        "seq": place.seq,
+        "source": source,
+        "key": key,
+        "count": ingest.count(columns.values()),
+        "names": list(columns),
+        "received_at": place.received_at,
+        "cause": cause.current(),
+        "run_status": run.status,
+        "run_name": run.name,
+        "run_user": run.user.username if run.user else "",
+    }
+    pk = statements.insert(_INSERT_BATCH, _stored(values))
+    batch = statements.partly(MetricBatch, ("id", *values), (pk, *values.values()), run=run)
+    # What `save` says, without what it costs: to those who observe, a row was inserted.
     post_save.send(
         MetricBatch, instance=batch, created=True, raw=False, using=DEFAULT_DB_ALIAS, update_fields=None
     )
@@ -74,10 +74,10 @@ _BATCH = [field.attname for field in MetricBatch._meta.concrete_fields if not fi
 _INSERT_BATCH = statements.insertion(MetricBatch, _BATCH)
 
 
-def _values(batch: MetricBatch) -> list[Any]:
-    found = {name: getattr(batch, name) for name in _BATCH}
-    converted = {"names": statements.json(batch.names), "received_at": statements.stored(batch.received_at)}
-    return list((found | converted).values())
+def _stored(batch: dict[str, Any]) -> list[Any]:
+    moment, names = statements.stored(batch["received_at"]), statements.json(batch["names"])
+    converted = batch | {"names": names, "received_at": moment}
+    return [converted[name] for name in _BATCH]
 
 
 def _check_key(key: str | None) -> None:

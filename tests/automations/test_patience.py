@@ -8,7 +8,9 @@ import pytest
 
 from automations import evaluation
 from automations.models import Automation
-from runs.models import Lane, Run
+from runs import metrics
+from runs.models import Lane, Run, RunStatus
+from runs.services.runs import set_status
 from tests.cast import Cast, Clock, fired, log, new_run, rule, steps, threshold
 
 pytestmark = pytest.mark.django_db
@@ -91,6 +93,41 @@ def test_what_fires_is_recorded_before_it_waits_and_what_comes_later_too(
     assert seen == [1]
     assert steps(automation) == [1, 3]
     assert cursor(run) == Lane.objects.get(pk=run.pk).head
+
+
+def test_what_came_before_is_read_once_however_often_it_waits(
+    run: Run, penguins: Cast, meanwhile: Meanwhile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_two = threshold(aggregation="max", window=2)
+    automation = rule(penguins.project, "run_metric_threshold", of_two, period=0)
+    read: list[int] = []
+    tail = metrics.tail
+
+    def noting(run_id: int, source: str, name: str, *, count: int, before: int, each: int) -> list[float]:
+        read.append(before)
+        return tail(run_id, source, name, count=count, before=before, each=each)
+
+    monkeypatch.setattr(metrics, "tail", noting)
+    log(run, "loss", [0.95, 0.1])
+    evaluate(run)
+    read.clear()
+    log(run, "loss", [0.1])
+    log(run, "loss", [0.1])
+
+    def log_this_and_that() -> None:
+        log(run, "loss", [0.1])
+        log(run, "accuracy", [0.95])
+        set_status(run, RunStatus.PREEMPTING, actor=None)
+
+    meanwhile += [
+        log_this_and_that,
+        lambda: log(run, "loss", [0.95]),
+        lambda: log(run, "loss", [0.1, 0.95]),
+    ]
+    evaluate(run)
+    assert not meanwhile
+    assert steps(automation) == [1, 6, 7, 8]
+    assert len(read) == 1
 
 
 def test_a_rule_made_while_it_waits_sees_what_comes_after_it_and_nothing_before(

@@ -40,7 +40,7 @@ class _Japanese(Catalog):
     """Its head says what readers of the file need, and nothing that changes by itself: no dates, no names."""
 
     @property
-    def mime_headers(self) -> list[tuple[str, str]]:  # type: ignore[override]  # nobody sets it
+    def mime_headers(self) -> list[tuple[str, str]]:  # nobody sets it
         return [
             ("Language", "ja"),
             ("MIME-Version", "1.0"),
@@ -129,7 +129,7 @@ def renewed() -> bytes:
     there = stored()
     messages = [there.get(key, message) for key, message in needed().items()]
     file = io.BytesIO()
-    write_po(file, _filled(messages), width=None, no_location=True, omit_header=True, sort_output=True)
+    write_po(file, _filled(messages), width=0, no_location=True, omit_header=True, sort_output=True)
     return b"\n\n".join([_head(), file.getvalue().strip()]) + b"\n"
 
 
@@ -143,4 +143,4 @@ def _head() -> bytes:
 
 def texts(message: Message) -> list[str]:
     """The translations of a message: one, for Japanese has no plural."""
-    return [message.string] if isinstance(message.string, str) else list(message.string)
+    return [message.string] if isinstance(message.string, str) else list(message.string or ())

@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from django.urls import Resolver404, resolve
 
-from runs.models import Run
+from runs.models import Role, Run
 from runs.services import people
 from tests.api.house import furnish, superuser
 from tests.cast import Cast
@@ -147,7 +147,7 @@ def test_no_page_that_a_link_leads_to_is_english(penguins: Cast) -> None:
     furnish(penguins.team, penguins.ada, "pingu")
     root = superuser()
     people.set_language(root, "ja")
-    people.set_member(penguins.team, root, role="admin")
+    people.set_member(penguins.team, root, role=Role.ADMIN)
     client = Client(headers={"Accept-Language": "en"})
     client.force_login(root)
     named = {*DATA, *Run.objects.values_list("run_id", flat=True)}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from array import array
 from typing import Any
+from unittest import mock
 
+import msgspec
 import pytest
 from django.core.exceptions import ValidationError
 from hypothesis import given, strategies as st
@@ -75,6 +78,15 @@ def nested(depth: int) -> bytes:
     return b'{"points":[{"values":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}]}"
 
 
+@pytest.fixture(params=[False, True], ids=["whole", "in pieces"])
+def _decoded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a call of the usual size, and as a large one of which two points are decoded at once."""
+    if request.param:
+        monkeypatch.setattr(ingest, "LARGE", 0)
+        monkeypatch.setattr(ingest, "_PIECE", 2)
+
+
+@pytest.mark.usefixtures("_decoded")
 @pytest.mark.parametrize(
     ("body", "field", "said"),
     [
@@ -91,6 +103,13 @@ def nested(depth: int) -> bytes:
         (b'{"points":[{"values":{},"stage":1}]}', "points", "stage"),
         (b'{"points":[{"values":[]}]}', "points", "points[0].values"),
         (b'{"points":[{"values":{}},{"step":"1","values":{}}]}', "points", "points[1].step"),
+        (b'{"points":[' + b'{"values":{}},' * 5 + b'{"step":"1","values":{}}]}', "points", "points[5].step"),
+        (
+            b'{"points":[' + b'{"values":{"a":1}},' * 5 + b'{"values":{"a":[]}}]}',
+            "points",
+            "points[5].values",
+        ),
+        (b'{"points":[{"values":{"` - at `$[x].":1},"` - at `$[x].":1}]}', "points", "unknown"),
         (b'{"points":[{"step":1.5,"values":{}}]}', "points", "points[0].step"),
         (b'{"points":[{"step":true,"values":{}}]}', "points", "points[0].step"),
         (b'{"points":[{"step":9223372036854775808,"values":{}}]}', "points", "9223372036854775807"),
@@ -111,7 +130,7 @@ def nested(depth: int) -> bytes:
         (b'{"points":[{"values":{"' + b"x" * 251 + b'":1}}]}', "points", "250"),
         (b'{"points":[{"values":{"' + b"x" * 250 + b'":{"y":1}}}]}', "points", "250"),
         (b'{"points":[{"values":{"a\\u0000":1}}]}', "points", "NUL"),
-        (b'{"points":[{"values":{"a\\ud800":1}}]}', "points", "surrogate"),
+        (b'{"points":[{"values":{"a\\ud800":1}}]}', "points", "malformed"),
         (
             b'{"points":[{"step":9223372036854775807,"values":{"a":1}},{"values":{"a":1}}]}',
             "points",
@@ -230,22 +249,44 @@ def outcome(found: Any) -> Outcome:
 )
 def test_points_that_are_alike_give_what_they_would_give_one_by_one(points: Any, last_step: int) -> None:
     call = ingest.parse(json.dumps({"points": points}).encode())
-    expected = outcome(lambda: ingest._of_any_points(call.points, last_step=last_step, accepted=5.0))
+    expected = outcome(lambda: ingest._of_any_points(call.pieces(), last_step=last_step, accepted=5.0))
     assert outcome(lambda: ingest.columns(call, last_step=last_step, now=5.0)) == expected
-    short = ingest._of_equal_points(call.points, last_step=last_step, accepted=5.0)
+    large = msgspec.json.decode(json.dumps({"points": points}), type=ingest.LargeCall)
+    with mock.patch.object(ingest, "_PIECE", 2):
+        assert outcome(lambda: ingest.columns(large, last_step=last_step, now=5.0)) == expected
+        assert ingest.needs_last_step(large) == ingest.needs_last_step(call)
+    short = ingest._of_equal_points(call.pieces(), last_step=last_step, accepted=5.0)
     assert short is None or outcome(lambda: short) == expected
 
 
 def test_the_short_way_is_taken_by_what_a_loop_logs_and_by_nothing_odd() -> None:
     def is_short(points: Any) -> bool:
         call = ingest.parse(json.dumps({"points": points}).encode())
-        return ingest._of_equal_points(call.points, last_step=-1, accepted=0.0) is not None
+        return ingest._of_equal_points(call.pieces(), last_step=-1, accepted=0.0) is not None
 
     assert is_short([{"step": step, "values": {"loss": 1, "acc": 0.5}} for step in range(2500)])
     assert is_short([{"values": {"loss": 1}}])
     assert not is_short([{"values": {"loss": 1}}, {"values": {"acc": 1}}])
     assert not is_short([{"values": {"loss": "NaN"}}])
     assert not is_short([{"values": {"val": {"loss": 1}}}])
+
+
+def test_a_large_call_of_tiny_points_takes_not_many_times_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"points":[' + b",".join([b'{"values":{"a":1}}'] * 60_000) + b"]}"
+
+    def times_its_size() -> float:
+        tracemalloc.start()
+        try:
+            found = ingest.columns(ingest.parse(body), last_step=-1)
+            assert ingest.count(found.values()) == 60_000
+            return tracemalloc.get_traced_memory()[1] / len(body)
+        finally:
+            tracemalloc.stop()
+
+    assert len(body) > ingest.LARGE
+    assert times_its_size() < 7
+    monkeypatch.setattr(ingest, "LARGE", len(body) + 1)
+    assert times_its_size() > 12, "decoded as a whole"
 
 
 def test_a_long_call_keeps_every_value() -> None:

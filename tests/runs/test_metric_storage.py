@@ -170,7 +170,9 @@ def test_the_tail_reaches_over_many_chunks_and_past_what_is_no_number(run: Run) 
     whole = [float(number) for number in range(150)]
     for count in (0, 1, 4, 5, 63, 64, 65, 149, 150, 500):
         expected = whole[-count:] if count else []
-        assert metrics.tail(run.pk, "history", "loss", count=count, before=before) == expected
+        for each in (1, 2, 1000):  # however many values a batch is thought to have
+            tail = metrics.tail(run.pk, "history", "loss", count=count, before=before, each=each)
+            assert tail == expected
 
 
 def test_the_tail_ends_before_the_batch_it_is_asked_for(run: Run) -> None:
@@ -179,7 +181,7 @@ def test_the_tail_ends_before_the_batch_it_is_asked_for(run: Run) -> None:
     second = run.batches.order_by("seq")[1]
     assert metrics.tail(run.pk, "history", "loss", count=9, before=second.seq) == [1.0, 2.0]
     assert metrics.tail(run.pk, "history", "loss", count=1, before=second.seq) == [2.0]
-    found = metrics.in_batches(run.pk, "history", ["loss", "accuracy"], second.seq, second.seq)
+    found = metrics.in_batches([second], ["loss", "accuracy"])
     loss = found[second.seq]["loss"]
     assert (list(loss.values), loss.first_index, loss.finite_before) == ([3.0, 4.0], 2, 2)
 

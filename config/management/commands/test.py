@@ -21,7 +21,7 @@ from django.core.management.base import BaseCommand
 
 SHAPES = {"embedded": "the embedded default (SQLite)", "production": "PostgreSQL and Valkey"}
 # A file's tests share what is slow to start; the order of the files is the conftest's.
-WHOLE_RUN = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+WHOLE_RUN = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 LEAVE_WITHIN = 20.0  # seconds that an interrupted step has to stop its servers
 INTERRUPTED = 130
 
