@@ -65,6 +65,8 @@ DATA = frozenset(
     [
         "about",
         "waddle",
+        "webhook",
+        *("finished", "new", "old", "running"),  # data of an event, as programs get it
         "ada",
         "default",
         "latest",
@@ -126,7 +128,7 @@ def kind_of(place: str) -> str:
 
 # What holds a name of the test, an id, a variable, or the fields of a rule as JSON has them.
 _DATA = re.compile(
-    r"\S*pingu\S*|\S*[0-9]\S*|\b[A-Z]+_\w+|\b[a-z]+\.[a-z.]+\b|^[a-z_]+: [a-z_, ]+$", re.IGNORECASE
+    r"^[a-z_]+: [a-z_, ]+$|tl-\w+|\S*pingu\S*|\S*[0-9]\S*|\b[A-Z]+_\w+|\b[a-z]+\.[a-z.]+\b", re.IGNORECASE
 )
 _ICON = re.compile(r"<span[^>]*material-symbols[^>]*>[^<]*</span>")
 
@@ -158,3 +160,11 @@ def test_no_page_that_a_link_leads_to_is_english(penguins: Cast) -> None:
     assert "\n".join(f"{place}: {text}" for text, place in found.items()) == ""
     assert {"home", "team", "project", "run", "automation", "execution", "profile", "status"} <= seen
     assert len({kind for kind in seen if kind.startswith("admin:")}) > 40
+
+
+def test_english_is_noticed_where_it_stands(penguins: Cast) -> None:
+    page = '<p>Run は 3 件</p><p title="Not this">penguins</p><code>pip install</code><li>失敗 Failed</li>'
+    assert english(page, {"penguins"}) == ["Not this", "失敗 Failed"]
+    reader = Client(headers={"Accept-Language": "en"})
+    reader.force_login(penguins.ada)
+    assert {"Home", "Sign out"} <= set(english(reader.get("/").content.decode(), {"penguins"}))
