@@ -74,7 +74,7 @@ def status(url: str, *, host: str = "") -> int:
 def test_the_first_start_serves_and_prints_what_one_needs(fresh: UpServer) -> None:
     assert fresh.url.startswith("http://127.0.0.1:")
     assert status(f"{fresh.url}/static/admin/css/base.css") == 200
-    assert status(f"{fresh.url}/no-such-page") == 404
+    assert status(f"{fresh.url}/no/such/page/to/be/found") == 404
     assert len(fresh.key) == 43
     assert fresh.password
     welcome = fresh.output().partition("Ctrl-C stops it.")[0]
@@ -104,7 +104,7 @@ def test_what_it_writes_is_readable_by_its_owner_alone(fresh: UpServer) -> None:
 
 def test_it_answers_to_its_own_names_only(fresh: UpServer) -> None:
     port = fresh.url.rpartition(":")[2]
-    page = f"{fresh.url}/no-such-page"
+    page = f"{fresh.url}/no/such/page/to/be/found"
     assert status(page, host=f"localhost:{port}") == 404
     assert status(page, host="evil.example.com") == 400
 
@@ -152,7 +152,7 @@ def test_a_second_server_on_the_same_directory_is_refused_by_the_pid_of_the_firs
         f"Tripline runs already on the data directory {fresh.data_dir} (process {fresh.process.pid}). "
         "Stop that one, or give this one a directory of its own with TRIPLINE_DATA_DIR."
     )
-    assert status(f"{fresh.url}/no-such-page") == 404
+    assert status(f"{fresh.url}/no/such/page/to/be/found") == 404
 
 
 def test_a_busy_port_is_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_free_port_is_chosen_and_known(host: str, shown: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_cleanly(data_dir: Path, number: signal.Signals) -> None:
     with up_server(data_dir) as server:
-        assert status(f"{server.url}/no-such-page") == 404
+        assert status(f"{server.url}/no/such/page/to/be/found") == 404
         began = time.monotonic()
         assert server.stop(number) == 0
         assert time.monotonic() - began < 4
@@ -339,7 +339,7 @@ def test_the_lock_goes_with_a_killed_server(data_dir: Path) -> None:
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
     assert (data_dir / "up.lock").read_text() == str(server.process.pid)
     with up_server(data_dir) as again:
-        assert status(f"{again.url}/no-such-page") == 404
+        assert status(f"{again.url}/no/such/page/to/be/found") == 404
 
 
 def test_the_port_of_a_killed_server_is_free_at_once(data_dir: Path) -> None:
@@ -488,7 +488,7 @@ def test_one_process_serves_the_production_shape_too(tmp_path: Path) -> None:
     with postgres() as database, valkey() as broker:
         env = {**production(database, broker), "TRIPLINE_SWEEP_EVERY": "600"}
         with up_server(tmp_path / "data", env=env) as server:
-            assert status(f"{server.url}/no-such-page") == 404
+            assert status(f"{server.url}/no/such/page/to/be/found") == 404
             assert server.key
             # This process rings through the broker; there is no sweep that would help.
             run_beside(server.env, WATCHED_RUN)
