@@ -53,7 +53,7 @@ def take(integration_id: int | None) -> Claim | None:
     if not _waiting(integration_id, clock.now()).exists():
         return None  # asked without the lock first: most rings come too late
     with transaction.atomic():
-        outlet = outlets.lock(integration_id)
+        outlet = outlets.lock(integration_id, to_send=True)
         return _take(outlet, clock.now()) if outlet else None
 
 
