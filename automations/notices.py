@@ -59,7 +59,7 @@ def _mail(execution: Execution, integration: Integration, admins: list[str]) -> 
         config = {"to": admins, "subject": subject, "message": ""}
         occasion = Occasion(
             {"name": integration.name},
-            why=f"{message} {integration.disabled_reason}",
+            why=f"{message} {integration.why_disabled}",
             link=settings.TRIPLINE_BASE_URL + page,
             audience=f"team:{integration.team_id}",
         )

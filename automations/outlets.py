@@ -12,12 +12,10 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import transaction
-from django.utils.translation import gettext as _
 
-from automations import backoff, doorbell, notices
+from automations import backoff, disabling, doorbell, notices
 from automations.actions.base import ACTIONS, Outcome
 from automations.models import Delivery, DeliveryState, Integration, Outlet
-from automations.occasions import speaking_to
 from runs import clock
 
 GONE = 410
@@ -139,15 +137,14 @@ def _pause(outlet: Outlet, until: datetime) -> None:
 
 
 def why_disable(outlet: Outlet, outcome: Outcome, now: datetime) -> str:
-    """Why nothing more should be sent to the integration until somebody looks at it, or ""."""
+    """Why nothing more should be sent to the integration until somebody looks at it, as a code, or ""."""
     if outlet.integration is None or outcome.ok:
         return ""
-    with speaking_to(outlet.integration.team):
-        if outcome.status == GONE:
-            return _("It answered 410 Gone.")
-        lasts = outlet.failing_since is not None and now - outlet.failing_since >= FAILING_AT_MOST
-        if lasts and outlet.failures >= FAILING_AT_LEAST:
-            return _("Nothing arrived for %(days)d days.") % {"days": FAILING_AT_MOST.days}
+    if outcome.status == GONE:
+        return disabling.GONE
+    lasts = outlet.failing_since is not None and now - outlet.failing_since >= FAILING_AT_MOST
+    if lasts and outlet.failures >= FAILING_AT_LEAST:
+        return f"{disabling.SILENT}:{FAILING_AT_MOST.days}"
     return ""
 
 

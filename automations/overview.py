@@ -104,7 +104,7 @@ def target(integration: Integration, seen: set[int]) -> Target:
     is_seen = integration.pk in seen
     name = integration.name if is_seen else _("an integration of another team")
     if not integration.healthy:
-        return Target(name, "disabled", integration.disabled_reason if is_seen else "")
+        return Target(name, "disabled", integration.why_disabled if is_seen else "")
     outlet = getattr(integration, "outlet", None)
     return Target(name, "failing" if outlet and outlet.failing_since else "ok")
 

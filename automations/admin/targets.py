@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from automations import trial, vault
+from automations import disabling, trial, vault
 from automations.admin.blocks import json_block, text_block
 from automations.models import Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
@@ -111,16 +111,20 @@ class IntegrationAdmin(TeamOwnedAdmin):
         "rate",
         "failing_since",
         "disabled_at",
-        "disabled_reason",
+        "why_disabled",
         "created_at",
     ]
-    readonly_fields = ["host", "failing_since", "disabled_at", "disabled_reason", "created_at"]
+    readonly_fields = ["host", "failing_since", "disabled_at", "why_disabled", "created_at"]
     fixed_fields = ["team", "type"]
     actions = ["enable", "disable", "try_out"]
 
     @admin.display(description=gettext_lazy("enabled"), boolean=True)
     def healthy(self, obj: Integration) -> bool:
         return obj.healthy
+
+    @admin.display(description=gettext_lazy("why disabled"))
+    def why_disabled(self, obj: Integration) -> str:
+        return obj.why_disabled
 
     @admin.display(description=gettext_lazy("failing since"))
     def failing_since(self, obj: Integration) -> datetime | None:
@@ -136,7 +140,7 @@ class IntegrationAdmin(TeamOwnedAdmin):
     def _set_enabled(self, request: HttpRequest, queryset: QuerySet[Integration], *, enabled: bool) -> None:
         found = self.writable(request, queryset.filter(disabled_at__isnull=not enabled))
         for integration in found:
-            reason = "" if enabled else _("Disabled by %(user)s.") % {"user": actor(request)}
+            reason = "" if enabled else disabling.by(actor(request))
             targets.set_integration_enabled(integration, enabled=enabled, reason=reason)
         text = ngettext("%(count)d integration changed.", "%(count)d integrations changed.", len(found))
         self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)

@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from automations import access, trial
+from automations import access, disabling, trial
 from automations.models import Inbox, InboxRequest, Integration, Secret
 from automations.services import targets
 from runs import access as runs_access
@@ -117,6 +117,7 @@ class IntegrationSerializer(StrictModelSerializer):
     concurrency = WholeNumberField(min_value=1, max_value=8, required=False)
     rate = NumberField(min_value=0.01, max_value=1000, required=False, allow_null=True)
     healthy = serializers.BooleanField(read_only=True)
+    disabled_reason = StringField(source="why_disabled", read_only=True)
     failing_since = serializers.DateTimeField(
         source="outlet.failing_since", read_only=True, allow_null=True, default=None
     )
@@ -142,7 +143,7 @@ class IntegrationSerializer(StrictModelSerializer):
             "failing_since",
             "created_at",
         ]
-        read_only_fields = ["host", "disabled_at", "disabled_reason", "created_at"]
+        read_only_fields = ["host", "disabled_at", "created_at"]
 
 
 class OutcomeSerializer(serializers.Serializer):
@@ -181,7 +182,7 @@ class IntegrationViewSet(TeamOwnedViewSet):
     @action(detail=True, methods=["post"])
     def disable(self, request: Request, pk: str) -> Response:
         """Hold what is sent to it until it is enabled again."""
-        reason = _("Disabled by %(user)s.") % {"user": request.user}
+        reason = disabling.by(request.user)
         return self.answer(targets.set_integration_enabled(self._writable(), enabled=False, reason=reason))
 
     @extend_schema(request=None, responses=OutcomeSerializer)

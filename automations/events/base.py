@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from automations import disabling
 from automations.catalog import Catalog
 from automations.forms import ConfigForm
 from automations.health.words import spoken
@@ -102,7 +103,9 @@ def explained(reason: Mapping[str, Any], sentences: Mapping[str, str | Promise] 
 
 
 def spelled_out(name: str, value: Any) -> Any:
-    """One of a sentence's data: a period is seconds, said as a duration."""
+    """One of a sentence's data: a period is seconds, said as a duration; a reason is a code."""
+    if name == "reason":
+        return disabling.said(str(value))
     return spoken(value) if name == "period" and isinstance(value, int | float) else readable(value)
 
 

@@ -48,7 +48,7 @@ def _disabled(person: Person, mine: QuerySet[Integration]) -> Iterator[Troubled]
             integration,
             is_disabled=True,
             since=cast(datetime, integration.disabled_at),
-            why=integration.disabled_reason,
+            why=integration.why_disabled,
             waiting=integration.held,
             link=_link(person, integration),
         )

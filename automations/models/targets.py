@@ -7,6 +7,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from automations import disabling
 from automations.actions.signing import Verdict
 from runs.models import Team
 from runs.names import NAME_LENGTH, validate_name
@@ -81,6 +82,7 @@ class Integration(models.Model):
         help_text=_("At most; empty: no limit (for Slack one per second, what comes faster is merged)."),
     )
     disabled_at = models.DateTimeField(_("disabled"), null=True, blank=True)
+    # A code that `automations.disabling` knows.
     disabled_reason = models.CharField(_("why disabled"), max_length=NAME_LENGTH, blank=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -105,6 +107,11 @@ class Integration(models.Model):
     @property
     def healthy(self) -> bool:
         return self.disabled_at is None
+
+    @property
+    def why_disabled(self) -> str:
+        """In the active language."""
+        return disabling.said(self.disabled_reason)
 
 
 def _new_token() -> str:

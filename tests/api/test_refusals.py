@@ -182,6 +182,6 @@ def test_a_fault_of_our_own_is_json_without_what_went_wrong(
 
 
 def test_pages_for_people_keep_their_own_errors(db: None) -> None:
-    page = Client().get("/nonsense/")
+    page = Client().get("/nonsense/nowhere/at/all/")
     assert page.status_code == 404
     assert page["Content-Type"].startswith("text/html")

@@ -352,7 +352,7 @@ class TestTheEnd:
         cast.deliver()
         hook.refresh_from_db()
         assert not is_healthy(hook)
-        assert "410" in hook.disabled_reason
+        assert "410" in hook.why_disabled
         assert len(httpserver.log) == 1
         assert states() == ["held", "held", "held"]
         assert Delivery.objects.order_by("pk")[0].attempts.get().status_code == 410
@@ -379,7 +379,7 @@ class TestTheEnd:
         cast.deliver()
         hook.refresh_from_db()
         assert not is_healthy(hook)
-        assert "5 days" in hook.disabled_reason
+        assert "5 days" in hook.why_disabled
         assert "held" in states()
         assert "pending" not in states()
 

@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.utils import translation
 
+from automations import disabling
 from runs.models import User
 from runs.services import people
 from tests import cast
@@ -162,6 +163,31 @@ def test_an_explanation_is_in_the_language_of_whoever_reads_it(
     assert reason(Api(penguins.vera), asks) == expected[japanese]
     # Nothing of the answer was kept for the next reader.
     assert reason(Api(penguins.max), "") == expected[False]
+
+
+def test_why_an_integration_is_disabled_is_said_in_the_readers_language(penguins: Cast) -> None:
+    hook = cast.webhook(penguins.team, "https://hooks.example.com/")
+    Api(penguins.ada).post(f"integrations/{hook.pk}/disable/")
+    reader = Api(penguins.vera)
+    for asks, expected in (("en", "Disabled by ada."), ("ja", "ada が無効にしました。")):
+        told = reader.ask("GET", f"integrations/{hook.pk}/", headers={"Accept-Language": asks})
+        assert told.json["disabled_reason"] == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "english", "japanese"),
+    [
+        ("gone", "It answered 410 Gone.", "410 Gone が返されました。"),
+        ("silent:5", "Nothing arrived for 5 days.", "5 日間、1 件も届いていません。"),
+        ("by:mo:on", "Disabled by mo:on.", "mo:on が無効にしました。"),
+        ("", "", ""),
+    ],
+)
+def test_a_stored_reason_is_a_code(code: str, english: str, japanese: str) -> None:
+    with translation.override("en"):
+        assert disabling.said(code) == english
+    with translation.override("ja"):
+        assert disabling.said(code) == japanese
 
 
 @pytest.mark.parametrize(
