@@ -31,7 +31,6 @@ from django.db.models import F
 from django.urls import get_resolver
 from waitress import wasyncore
 from waitress.server import create_server
-from waitress.task import ThreadedTaskDispatcher
 
 from automations import claims, doorbell, waiting
 from automations.actions.targets import parse_cidrs
@@ -185,15 +184,6 @@ def adopt(address: Address) -> None:
 # --- Web ------------------------------------------------------------------------------------------
 
 
-class _LastFirst(threading.Condition):
-    """Wakes the thread that went to sleep last: its connection has the pages of the database still at hand,
-    while those of the others have to read them again after what it wrote."""
-
-    def notify(self, n: int = 1) -> None:
-        self._waiters.rotate()  # type: ignore[attr-defined]
-        super().notify(n)
-
-
 class Web:
     """Waitress in a thread. `on_end` is called when the thread ends, whyever."""
 
@@ -204,15 +194,8 @@ class Web:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
-        dispatcher = ThreadedTaskDispatcher()
-        dispatcher.queue_cv = _LastFirst(dispatcher.lock)
-        dispatcher.set_thread_count(WEB_THREADS)
         self._server = create_server(
-            self._telling(application),
-            map=self._sockets,
-            sockets=[listener],
-            _dispatcher=dispatcher,
-            **_waitress_options(),
+            self._telling(application), map=self._sockets, sockets=[listener], **_waitress_options()
         )
         self._thread = _thread("web", self._serve, on_end)
 
@@ -263,6 +246,7 @@ def load_application() -> WSGIApplication:
 
 def _waitress_options() -> dict[str, Any]:
     options: dict[str, Any] = {
+        "threads": WEB_THREADS,
         "ident": None,
         "asyncore_use_poll": True,
         # Reads on while it answers, and so notices when who waits for an event has gone away.
