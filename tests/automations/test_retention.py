@@ -46,17 +46,19 @@ def test_a_row_goes_when_it_is_older_than_its_kind_is_kept(penguins: Cast, clock
     events = Event.objects.count()
     assert (events, Attempt.objects.count(), Execution.objects.count()) == (2, 1, 1)
     Backtest.objects.create(created_by=penguins.ada, draft={}, created_at=made)
+    # An attempt is as old as its beginning: by a real clock, a moment before the one that stands still.
+    tried = Attempt.objects.get().started_at
     kept = [
-        ("backtests", timedelta(days=1), 1),
-        ("idempotency keys", timedelta(days=8), 1),
-        ("events", timedelta(days=30), events),
-        ("attempts", timedelta(days=90), 1),
-        ("executions", timedelta(days=365), 1),
+        ("backtests", made + timedelta(days=1), 1),
+        ("idempotency keys", made + timedelta(days=8), 1),
+        ("events", made + timedelta(days=30), events),
+        ("attempts", tried + timedelta(days=90), 1),
+        ("executions", made + timedelta(days=365), 1),
     ]
-    for noun, days, count in kept:
-        clock.moment = made + days
+    for noun, moment, count in kept:
+        clock.moment = moment
         assert retention.prune() == NOTHING, f"{noun} a moment too early"
-        clock.moment = made + days + SECOND
+        clock.moment = moment + SECOND
         assert retention.prune() == NOTHING | {noun: count}
         assert retention.prune() == NOTHING
     assert (Event.objects.count(), Attempt.objects.count(), Delivery.objects.count()) == (0, 0, 0)

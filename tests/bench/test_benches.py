@@ -15,7 +15,6 @@ TINY = {
     "ingest": "--sizes 10 --automations 1 --seconds 0.4",
     "latency": "--calls 3 --pause 0 --seconds 0.6 --points 100 --automations 12 --firing 2",
     "rules": "--values 50 --rounds 2",
-    "growth": "--grow runs executions --rounds 2 --runs 6 --executions 5",
 }
 HERE = Path(__file__).parent
 BENCHES = sorted(path.stem for path in HERE.glob("[!t]*.py") if "ArgumentParser(" in path.read_text())
