@@ -53,7 +53,7 @@ def take(integration_id: int | None) -> Claim | None:
     if not _waiting(integration_id, clock.now()).exists():
         return None  # asked without the lock first: most rings come too late
     with transaction.atomic():
-        outlet = outlets.lock(integration_id, to_send=True)
+        outlet = outlets.lock(integration_id)
         return _take(outlet, clock.now()) if outlet else None
 
 
@@ -71,8 +71,9 @@ def _take(outlet: Outlet, now: datetime) -> Claim | None:
     if first is None:
         return None
     claim = Claim(uuid.uuid4(), [first, *_companions(first, now)])
+    integration = outlets.with_secrets(outlet.integration.pk) if outlet.integration else None
     for delivery in claim.deliveries:
-        delivery.integration = outlet.integration
+        delivery.integration = integration
     _mark(claim, now)
     outlets.keep_pace(outlet, now)
     _call_help(outlet, now, room=room - 1)

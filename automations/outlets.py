@@ -34,11 +34,8 @@ _MAIL_CONCURRENCY = 2
 _EARLY = 0.25
 
 
-def lock(integration_id: int | None, *, to_send: bool = False) -> Outlet | None:
-    """The outlet's row, locked until the transaction ends; None when its integration is gone.
-
-    `to_send`: with all that a message needs of the integration, its secrets too.
-    """
+def lock(integration_id: int | None) -> Outlet | None:
+    """The outlet's row, locked until the transaction ends; None when its integration is gone."""
     outlet = _locked(integration_id)
     if outlet is None and (integration_id is None or _integration(integration_id)):
         # None is as good an id as any: there is one outlet without an integration.
@@ -46,7 +43,7 @@ def lock(integration_id: int | None, *, to_send: bool = False) -> Outlet | None:
         outlet = _locked(integration_id)
     if outlet is not None and integration_id is not None:
         # A statement of its own: one that waits for a lock gives what it joins as it was before the wait.
-        outlet.integration = _integration(integration_id, to_send=to_send)
+        outlet.integration = _integration(integration_id)
     return outlet
 
 
@@ -54,11 +51,14 @@ def _locked(integration_id: int | None) -> Outlet | None:
     return Outlet.objects.select_for_update(no_key=True).filter(integration=integration_id).first()
 
 
-def _integration(integration_id: int, *, to_send: bool = False) -> Integration | None:
-    rows = Integration.objects.filter(pk=integration_id)
-    if to_send:
-        rows = rows.select_related("team", "access_token", "signing_secret", "signing_secret_previous")
-    return rows.first()
+def _integration(integration_id: int) -> Integration | None:
+    return Integration.objects.filter(pk=integration_id).first()
+
+
+def with_secrets(integration_id: int) -> Integration | None:
+    """A locked outlet's integration, with all that its messages need."""
+    secrets = ("access_token", "signing_secret", "signing_secret_previous")
+    return Integration.objects.select_related("team", *secrets).filter(pk=integration_id).first()
 
 
 def is_disabled(outlet: Outlet) -> bool:

@@ -254,7 +254,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     # Without max_retries a publisher that finds the broker gone sleeps for 2 s and asks again.
     {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry_on_timeout": False, "max_retries": 0}
     if REDIS_URL
-    else {"polling_interval": 0.005}
+    else {"polling_interval": 0.002}
 )
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
 CELERY_BEAT_SCHEDULE: dict[str, Any] = {
