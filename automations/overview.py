@@ -53,18 +53,22 @@ def effective_mode(automation: Automation) -> Mode:
     return Mode.ACTIVE if over else Mode(automation.mode)
 
 
+# What a rule belongs to, and who made it.
+NAMED = (
+    "project__team",
+    "registry",
+    "collection__project__team",
+    "collection__registry",
+    "team",
+    "organization",
+    "created_by",
+)
+
+
 def with_scopes(automations: QuerySet[Automation]) -> QuerySet[Automation]:
     """Together with everything that their sentences name."""
     actions = Action.objects.order_by("position").select_related("integration__outlet")
-    return automations.select_related(
-        "project__team",
-        "registry",
-        "collection__project__team",
-        "collection__registry",
-        "team",
-        "organization",
-        "created_by",
-    ).prefetch_related(Prefetch("actions", queryset=actions))
+    return automations.select_related(*NAMED).prefetch_related(Prefetch("actions", queryset=actions))
 
 
 def rows(automations: QuerySet[Automation], person: Person) -> list[Row]:

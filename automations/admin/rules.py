@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
-from automations import access, testfire
+from automations import access, overview, testfire
 from automations.events.base import EVENTS
 from automations.models import Action, Automation, Integration, Mode, ScopeType
 from automations.services import rules
@@ -160,15 +160,7 @@ class AutomationAdmin(ScopedAdmin):
         ("registry", VisibleFilter),
     ]
     search_fields = ["name", "description"]
-    list_select_related = [
-        "project__team",
-        "registry",
-        "collection__project__team",
-        "collection__registry",
-        "team",
-        "organization",
-        "created_by",
-    ]
+    list_select_related = overview.NAMED
     form = AutomationForm
     fields = [
         "name",
