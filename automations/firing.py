@@ -5,7 +5,7 @@ Called inside the transaction that settles the change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from automations import dispatch, outbox
 from automations.events.base import EventType
 from automations.models import Automation, Event, Execution, ExecutionState, Mode, RunLimit
 from automations.verdicts import Reason
-from runs import cause, clock
+from runs import cause, clock, statements
 from runs.models import MetricBatch
 
 # With period 0 every match fires, but one batch at most so many times; the rest is counted.
@@ -29,13 +29,17 @@ _PORTION = 500
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A rule that fires on a change, at these hits."""
+    """A rule that fires on a change, at these hits.
+
+    `event` is None for metrics, whose event is made when one fires.
+    """
 
     automation: Automation
     event_type: EventType[Any]
     change: Any
     facts: Any
     hits: Sequence[int]
+    event: Event | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -58,30 +62,30 @@ class Firing:
         return self.decision.event_type.dedup_key(self.decision.change, self.hit)
 
 
-def record(decisions: Sequence[Decision], event: Event | None) -> None:
-    """Write down what was decided on one change. `event` is None for metrics, whose event is made when one
-    fires.
+def record(decisions: Sequence[Decision]) -> None:
+    """Write down what was decided, in its order.
 
     A number of statements that does not grow with the rules that fire, but for what their limits need.
     """
-    # A rule may have been deleted since it was asked. If that happens right now, the foreign key fails,
-    # nothing of this transaction is written, and the change is decided again without the rule.
-    asked = {decision.automation.pk for decision in decisions}
-    there = set(Automation.objects.filter(pk__in=asked).values_list("pk", flat=True)) if asked else ()
-    _fire(
-        [
-            Firing(decision, hit)
-            for decision in decisions
-            if decision.automation.pk in there
-            for hit in _let_through(decision, event)
-        ],
-        event,
-    )
+    there = _existing({decision.automation.pk for decision in decisions}) if decisions else ()
+    asked = [decision for decision in decisions if decision.automation.pk in there]
+    _fire([Firing(decision, hit) for decision in asked for hit in _let_through(decision)])
 
 
-def _let_through(decision: Decision, event: Event | None) -> Sequence[int]:
+def _existing(automation_ids: Collection[int]) -> set[int]:
+    """A rule may have been deleted since it was asked.
+
+    If that happens right now, the foreign key fails, nothing of this transaction is written, and the change
+    is decided again without the rule.
+    """
+    places = statements.places(len(automation_ids))
+    statement = f"SELECT id FROM automations_automation WHERE id IN ({places})"  # noqa: S608
+    return {pk for (pk,) in statements.rows(statement, list(automation_ids))}
+
+
+def _let_through(decision: Decision) -> Sequence[int]:
     """The hits at which it really fires; what holds back the others is written down."""
-    if cause.depth(_cause(decision, event)) >= MAX_DEPTH:
+    if cause.depth(_cause(decision)) >= MAX_DEPTH:
         _hold_back(decision, decision.hits, key="loop", reason=Reason("loop", {"depth": MAX_DEPTH}))
     elif _is_muted(decision):
         _hold_back(decision, decision.hits, key=f"muted:{_muted_until(decision)}", reason=_muted(decision))
@@ -94,9 +98,9 @@ def _let_through(decision: Decision, event: Event | None) -> Sequence[int]:
     return ()
 
 
-def _cause(decision: Decision, event: Event | None) -> str:
+def _cause(decision: Decision) -> str:
     """What led to the change; a metric batch carries it until its event is made."""
-    return event.cause if event else str(decision.change.batch.cause)
+    return decision.event.cause if decision.event else str(decision.change.batch.cause)
 
 
 def _is_muted(decision: Decision) -> bool:
@@ -165,13 +169,13 @@ def _limit(decision: Decision) -> RunLimit:
     return RunLimit.objects.select_for_update().get(**identity)
 
 
-def _fire(firings: Sequence[Firing], event: Event | None) -> None:
+def _fire(firings: Sequence[Firing]) -> None:
     """An execution for each, and its deliveries; deciding the same thing again changes nothing."""
     for start in range(0, len(firings), _PORTION):
         new = _not_known(firings[start : start + _PORTION])
         if not new:
             continue
-        events = [event] * len(new) if event else _metric_events(new)
+        events = _events(new)
         now = clock.now()
         executions = [_execution_of(firing, each, now) for firing, each in zip(new, events, strict=True)]
         dispatch.send_actions(list(zip(executions, events, strict=True)))
@@ -180,13 +184,22 @@ def _fire(firings: Sequence[Firing], event: Event | None) -> None:
 def _not_known(firings: Sequence[Firing]) -> list[Firing]:
     rules = {firing.decision.automation.pk for firing in firings}
     keys = {firing.dedup_key for firing in firings}
-    rows = Execution.objects.filter(automation__in=rules, dedup_key__in=keys).order_by()
-    known = set(rows.values_list("automation", "dedup_key"))
+    statement = (
+        "SELECT automation_id, dedup_key FROM automations_execution"  # noqa: S608
+        f" WHERE automation_id IN ({statements.places(len(rules))})"
+        f" AND dedup_key IN ({statements.places(len(keys))})"
+    )
+    known = set(statements.rows(statement, [*rules, *keys]))
     return [each for each in firings if (each.decision.automation.pk, each.dedup_key) not in known]
 
 
+def _events(firings: Sequence[Firing]) -> list[Event]:
+    """The event of each; what waited in the lane as values becomes one for each hit, in their order."""
+    made = iter(_metric_events([firing for firing in firings if firing.decision.event is None]))
+    return [firing.decision.event or next(made) for firing in firings]
+
+
 def _metric_events(firings: Sequence[Firing]) -> list[Event]:
-    """What waited in the lane as values becomes an event for each hit."""
     events = []
     for decision, hit in ((firing.decision, firing.hit) for firing in firings):
         batch: MetricBatch = decision.change.batch
@@ -197,7 +210,7 @@ def _metric_events(firings: Sequence[Firing]) -> list[Event]:
         event.received_at = batch.received_at
         event.decided_at = clock.now()
         events.append(event)
-    return outbox.publish(events)
+    return outbox.publish(events) if events else []
 
 
 def _execution_of(firing: Firing, event: Event, now: datetime) -> Execution:
