@@ -5,12 +5,11 @@ Called inside the transaction that settles the change.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-
-from django.db.models import F
 
 from automations import dispatch, outbox
 from automations.events.base import EventType
@@ -18,6 +17,7 @@ from automations.models import Automation, Event, Execution, ExecutionState, Mod
 from automations.verdicts import Reason
 from runs import cause, clock, statements
 from runs.models import MetricBatch
+from runs.statements import Columns
 
 # With period 0 every match fires, but one batch at most so many times; the rest is counted.
 MAX_PER_BATCH = 100
@@ -126,9 +126,10 @@ def _not_too_many(decision: Decision) -> Sequence[int]:
 
 def _once(decision: Decision) -> Sequence[int]:
     """Once per run and period: the first hit fires if the period is over, all others are counted."""
-    fires = 1 if _take_limit(decision) else 0
+    limit = _limit(decision)
+    fires = 1 if _take(limit, decision) else 0
     if rest := decision.hits[fires:]:
-        fired_at = _limit(decision).fired_at
+        fired_at = decision.change.received_at if fires else limit.fired_at
         period = decision.automation.period
         data = {"fired_at": fired_at.isoformat(timespec="seconds")}
         reason = Reason("limited_once", data)
@@ -138,16 +139,18 @@ def _once(decision: Decision) -> Sequence[int]:
     return decision.hits[:fires]
 
 
-def _take_limit(decision: Decision) -> bool:
+def _take(limit: RunLimit, decision: Decision) -> bool:
     """True for exactly one of any number of racing decisions: the database counts the rows changed."""
     now: datetime = decision.change.received_at
-    limit = _limit(decision)
     if limit.fired_at == _NEVER:
         condition = {"fired_at": _NEVER}
     elif decision.automation.period is None:
         return False
     else:
-        condition = {"fired_at__lte": _minus(now, decision.automation.period)}
+        since = _minus(now, decision.automation.period)
+        if limit.fired_at > since:
+            return False
+        condition = {"fired_at__lte": since}
     return RunLimit.objects.filter(pk=limit.pk, **condition).update(fired_at=now) == 1
 
 
@@ -164,9 +167,19 @@ def _minus(moment: datetime, seconds: int) -> datetime:
 def _limit(decision: Decision) -> RunLimit:
     """The limit's row of this automation and run, locked."""
     status = decision.event_type.limit_bucket(decision.facts) if decision.automation.per_status else ""
-    identity = {"automation": decision.automation, "run": decision.change.run, "status": status}
-    RunLimit.objects.bulk_create([RunLimit(**identity, fired_at=_NEVER)], ignore_conflicts=True)
-    return RunLimit.objects.select_for_update().get(**identity)
+    place = [decision.automation.pk, decision.change.run.pk, status]
+    while not (found := statements.rows(statements.locking(_READ_LIMIT), place)):
+        row = RunLimit(**dict(zip(_LIMITED, place, strict=True)), fired_at=_NEVER)
+        RunLimit.objects.bulk_create([row], ignore_conflicts=True)
+    return _RUN_LIMIT.read(found[0])
+
+
+_LIMITED = ("automation_id", "run_id", "status")
+_RUN_LIMIT = Columns(RunLimit, "l")
+_READ_LIMIT = (
+    f"SELECT {_RUN_LIMIT.text} FROM automations_runlimit l"  # noqa: S608 (names of ours)
+    " WHERE l.automation_id = %s AND l.run_id = %s AND l.status = %s"
+)
 
 
 def _fire(firings: Sequence[Firing]) -> None:
@@ -260,11 +273,10 @@ def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Rea
     run = getattr(decision.change, "run", None)
     subject = f"run:{run.pk}" if run else f"change:{decision.change.pk}"
     dedup_key = f"skipped:{subject}:{key}"
-    known = Execution.objects.select_for_update().filter(automation=decision.automation, dedup_key=dedup_key)
-    execution = known.first()
+    held = statements.rows(statements.locking(_HELD_BACK), [decision.automation.pk, dedup_key])
     count = len(hits)
     data = {**reason.data, "count": count, "last_step": decision.step(hits[-1])}
-    if execution is None:
+    if not held:
         data["first_step"] = decision.step(hits[0])
         execution = _execution(
             decision,
@@ -278,5 +290,12 @@ def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Rea
         execution.finished_at = execution.created_at
         execution.save(force_insert=True)
         return
-    data = {**execution.explanation["data"], **data, "count": execution.count + count}
-    known.update(count=F("count") + count, explanation={"code": reason.code, "data": data})
+    ((pk, before, explanation),) = held
+    data = {**json.loads(explanation)["data"], **data, "count": before + count}
+    statements.run(_HOLD_BACK, [count, statements.json({"code": reason.code, "data": data}), pk])
+
+
+_HELD_BACK = (
+    'SELECT id, "count", explanation FROM automations_execution WHERE automation_id = %s AND dedup_key = %s'
+)
+_HOLD_BACK = 'UPDATE automations_execution SET "count" = "count" + %s, explanation = %s WHERE id = %s'

@@ -102,7 +102,7 @@ class TestManyWorkers:
 
         def race(number: int) -> bool:
             with transaction.atomic():
-                return firing._take_limit(decisions[number])
+                return firing._take(firing._limit(decisions[number]), decisions[number])
 
         wins = at_once(40, race)
         assert sum(wins) == 1

@@ -8,7 +8,8 @@ while so many runs log so many calls each. Every value is watched, and at each c
 through one of eight integrations, to a receiver in this process. Then the workers, which listen by now, are
 rung for once for each run, and what is measured is how long it takes until every change is decided and every
 webhook has arrived. `cores` is what the whole machine used meanwhile: near the number of its cores more
-workers cannot help, and more machines can.
+workers cannot help, and more machines can. The last column is what one call with its webhook costs: processor
+time of the workers, and of all else (PostgreSQL above all, Valkey, the receiver).
 Prints a table and one line of JSON.
 """
 
@@ -28,7 +29,7 @@ from typing import Any
 import psycopg
 from celery import Celery
 
-from tests.bench.houses import load
+from tests.bench.houses import cpu_seconds, load
 from tests.bench.latency import METRICS
 from tests.stories.production import House, house
 from tests.stories.receiver import Receiver, receiving
@@ -45,14 +46,12 @@ WITHIN = 300.0
 def main() -> None:
     arguments = _parser().parse_args()
     cells = [_cell(workers, arguments) for workers in arguments.workers]
-    for cell in cells:
-        cell["times"] = round(cell["calls_s"] / cells[0]["calls_s"], 2)
-    print("workers   decided in   calls/s     values/s   all in   webhooks/s   cores   × the first")
+    print("workers   decided in   calls/s     values/s   all in   webhooks/s   cores   ms of workers, others")
     for cell in cells:
         print(
             f"{cell['workers']:>7}   {cell['decided_s']:>8.1f} s   {cell['calls_s']:>7,.0f}   "
             f"{cell['values_s']:>10,.0f}   {cell['delivered_s']:>4.1f} s   {cell['webhooks_s']:>10,.0f}   "
-            f"{cell['cores']:>5.2f}   {cell['times']:>11.2f}"
+            f"{cell['cores']:>5.2f}   {cell['worker_ms']:>13.1f}, {cell['others_ms']:.1f}"
         )
     print(json.dumps({"bench": "scaling", "load": load(), "cores": os.cpu_count(), "cells": cells}))
 
@@ -78,14 +77,14 @@ def _cell(workers: int, arguments: argparse.Namespace) -> dict[str, Any]:
         with _nobody_works(built):
             runs = _log(built, receiver, arguments)
             assert _count(database, CHANGES) >= calls
-        began, busy = time.perf_counter(), _busy()
+        began, busy, worked = time.perf_counter(), _busy(), _worked(built)
         _ring(built, runs)
         wait_for(lambda: _count(database, CHANGES) == 0, within=WITHIN, every=0.02)
         decided = time.perf_counter() - began
         wait_for(lambda: len(receiver.letters) >= calls, within=WITHIN, every=0.02)
         wait_for(lambda: _count(database, MESSAGES) == 0, within=WITHIN, every=0.02)
         delivered = time.perf_counter() - began
-        used = _busy() - busy
+        used, worked = _busy() - busy, _worked(built) - worked
         assert len({letter.webhook_id for letter in receiver.letters}) == calls
     return {
         "workers": workers,
@@ -95,6 +94,8 @@ def _cell(workers: int, arguments: argparse.Namespace) -> dict[str, Any]:
         "delivered_s": round(delivered, 2),
         "webhooks_s": round(calls / delivered, 1),
         "cores": round(used / delivered, 2),
+        "worker_ms": round(worked / calls * 1000, 1),
+        "others_ms": round((used - worked) / calls * 1000, 1),
     }
 
 
@@ -174,6 +175,11 @@ def _body(points: int) -> dict[str, Any]:
 def _count(database: psycopg.Connection[Any], statement: str) -> int:
     ((found,),) = database.execute(statement).fetchall()
     return int(found)
+
+
+def _worked(built: House) -> float:
+    """Seconds of processor time that the workers have used."""
+    return sum(cpu_seconds(worker.process.pid) for worker in built.workers if worker.process)
 
 
 def _busy() -> float:
