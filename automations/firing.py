@@ -213,7 +213,7 @@ def _events(firings: Sequence[Firing]) -> list[Event]:
 
 
 def _metric_events(firings: Sequence[Firing]) -> list[Event]:
-    events = []
+    events, now = [], clock.now()
     for decision, hit in ((firing.decision, firing.hit) for firing in firings):
         batch: MetricBatch = decision.change.batch
         told = outbox.run_data(batch.run, batch)
@@ -221,7 +221,7 @@ def _metric_events(firings: Sequence[Firing]) -> list[Event]:
         event = outbox.run_event(batch.run, type=decision.event_type.key, data=data)
         event.cause = batch.cause
         event.received_at = batch.received_at
-        event.decided_at = clock.now()
+        event.decided_at = now
         events.append(event)
     return outbox.publish(events) if events else []
 
