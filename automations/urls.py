@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from automations.health import views as health
-from automations.views import history, inboxes, rules
+from automations.views import history, inboxes, rules, why
 from runs import paths  # noqa: F401  (makes <team:…> known)
 
 urlpatterns = [
@@ -13,6 +13,7 @@ urlpatterns = [
     path("automations/", rules.everything, name="automations"),
     path("automations/<int:pk>/", rules.automation, name="automation"),
     path("automations/<int:pk>/mode/", rules.change_mode, name="automation-mode"),
+    path("automations/<int:pk>/why/", why.why, name="automation-why"),
     path("automations/<int:pk>/test/", rules.fire_test, name="automation-test"),
     path("executions/", history.everything, name="executions"),
     path("executions/<int:pk>/", history.execution, name="execution"),

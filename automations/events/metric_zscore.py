@@ -250,8 +250,9 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
             "window": config["window"],
         }
 
+    def compared_text(self, config: Config) -> str:
+        return f"z({config['metric']}, {config['window']} {config['baseline']})"
+
     def filter_text(self, config: Config) -> str:
         sign = {"above": "≥ ", "below": "≤ −", "either": "≥ ±"}[config["direction"]]
-        return (
-            f"z({config['metric']}, {config['window']} {config['baseline']}) {sign}{config['threshold']:.12g}"
-        )
+        return f"{self.compared_text(config)} {sign}{config['threshold']:.12g}"
