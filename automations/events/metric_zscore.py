@@ -205,6 +205,7 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
     def _moments(self, config: Config, facts: ZScoreFacts, end: int) -> Moments | None:
         if config["baseline"] == "runs":
             return facts.compared_at(end).moments
+        facts.track.pulse()  # with a long window one score takes a millisecond, and all may be needed
         return Moments.of(facts.track.window(end - 1, config["window"]))
 
     def met(self, config: Config, number: float) -> bool:
