@@ -43,7 +43,7 @@ def bell(request: HttpRequest, project: Project) -> str:
     """A rule on a metric is made straight from its chart (R23); one on a status is not (R19)."""
     if not may(access.require_scope_role, request.user, project, Role.MEMBER):
         return ""
-    return f"{reverse('automations')}new/?project={project.pk}&event={RunMetricThreshold.key}"
+    return f"{reverse('automation-new')}?project={project.pk}&event={RunMetricThreshold.key}"
 
 
 # --- What fired -----------------------------------------------------------------------------------
@@ -97,7 +97,13 @@ def registry(request: HttpRequest, registry: Registry) -> Panel:
     slug = paths.slug_for(registry, request.user)
     found = access.executions(request.user).filter(registry=registry)
     more = reverse("registry-history", args=[slug])
-    return _panel(request, found, more=more, automations=reverse("registry-automations", args=[slug]))
+    return _panel(
+        request,
+        found,
+        more=more,
+        automations=reverse("registry-automations", args=[slug]),
+        add=add_url(request.user, registry),
+    )
 
 
 @registry_places.COLLECTION.add

@@ -102,7 +102,7 @@
         const name = `series-${(one.number % 10) + 1}`;
         const points = one.steps.map((step, i) => place(step, one.values[i])).sort((a, b) => a.x - b.x);
         const label = one.label ?? lines()[one.number].dataset.line;
-        const line = { label, data: points, borderColor: colour(name, one.faint ? 0.45 : 1), backgroundColor: colour(name), borderWidth: one.faint ? 1 : 1.6, borderDash: one.number % 10 > 4 ? [5, 3] : [] };
+        const line = { label, data: points, borderColor: colour(name, one.faint ? 0.7 : 1), backgroundColor: colour(name), borderWidth: one.faint ? 1 : 1.6, borderDash: one.number % 10 > 4 ? [5, 3] : [] };
         if (!this.smoothing) return [line];
         return [
           { ...line, data: smoothed(points, this.smoothing) },
@@ -142,7 +142,7 @@
         elements: { point: { radius: lonely, hitRadius: 6, hoverRadius: 4 } },
         plugins: { legend: { display: false }, tooltip: { filter: (item) => !item.dataset.isRaw, callbacks: { title: (items) => (items.length ? `${word("step")} ${items[0].parsed.x}` : ""), label: (item) => `${item.dataset.label}: ${readable(item.parsed.y)}` } } },
         scales: {
-          x: { type: "linear", bounds: "data", min, max, ticks: { color: faint, font, maxRotation: 0, autoSkipPadding: 16, precision: 0, includeBounds: false }, grid: { display: false } },
+          x: { type: "linear", bounds: "data", min, max, afterBuildTicks: thinned, ticks: { color: faint, font, maxRotation: 0, autoSkipPadding: 16, precision: 0, includeBounds: false }, grid: { display: false } },
           y: { type: view.log ? "logarithmic" : "linear", ...this.room(), ticks: { color: faint, font, maxTicksLimit: 6, callback: (value) => readable(value) }, grid, border: { display: false } },
         },
       };
@@ -245,6 +245,14 @@
     forget() {
       if (this.chart) this.chart.destroy();
     }
+  }
+
+  // The first and the last step are ticks too; the ones beside them need room.
+  function thinned({ ticks }) {
+    const gap = (i) => ticks[i + 1].value - ticks[i].value;
+    if (ticks.length < 4) return;
+    if (gap(ticks.length - 2) < gap(1) / 2) ticks.splice(-2, 1);
+    if (gap(0) < gap(1) / 2) ticks.splice(1, 1);
   }
 
   // --- A picture that the page brings along ---
