@@ -20,6 +20,7 @@ from automations.ruleforms import aids, names, starts
 from automations.ruleforms.commands import SAVE, edited
 from automations.ruleforms.rule import RuleForm, Start
 from automations.ruleforms.sending import ActionRow
+from automations.views import preview
 from automations.views.layout import layout_of, may
 from runs import access as runs_access
 from runs.models import Role
@@ -100,6 +101,8 @@ def _page(request: HttpRequest, form: RuleForm, *, scope: Any, **context: Any) -
         "user_names": names.users(form.scope) if form.scope and options else (),
         "may_integrate": team is not None and may(runs_access.require_role, form.person, team, Role.ADMIN),
     }
+    if "try" in request.POST:  # without scripts
+        page |= preview.tried(request)
     return render(request, "automations/rule.html", page)
 
 
