@@ -89,7 +89,10 @@ class ActionRow:
         field.targets = self.targets
         is_needed = ACTIONS[self.type].needs_integration
         empty = _("Choose…") if is_needed else _("none")
-        field.choices = [("", empty), *self.targets.choices(self.type, chosen)]
+        choices = self.targets.choices(self.type, chosen)
+        field.choices = [("", empty), *choices]
+        if is_needed and not chosen and len(choices) == 1:
+            self.head.initial["integration"] = choices[0][0]
         field.required = is_needed
         refusal = _("Choose an integration of type “%(type)s”.") % {"type": self.type}
         field.error_messages |= {"invalid_choice": refusal, "required": refusal}
