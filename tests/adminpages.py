@@ -100,6 +100,9 @@ class Pages:
     def delete_url(self, row: Model) -> str:
         return self._url(type(row), "delete", row.pk)
 
+    def history_url(self, row: Model) -> str:
+        return self._url(type(row), "history", row.pk)
+
     def _url(self, model: type[Model], page: str, *args: Any) -> str:
         return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
 
@@ -114,6 +117,10 @@ class Pages:
 
     def offered(self, model: type[Model], field: str, *, term: str = "") -> list[str]:
         """What the autocomplete of a foreign key suggests."""
+        return list(self.suggested(model, field, term=term).values())
+
+    def suggested(self, model: type[Model], field: str, *, term: str = "") -> dict[str, str]:
+        """The same by id."""
         query = {
             "app_label": model._meta.app_label,
             "model_name": model._meta.model_name,
@@ -121,7 +128,7 @@ class Pages:
             "term": term,
         }
         answer = self.client.get(f"{reverse('admin:autocomplete')}?{urlencode(query)}")
-        return [found["text"] for found in answer.json()["results"]]
+        return {found["id"]: found["text"] for found in answer.json()["results"]}
 
     def form(self, url: str) -> _Form:
         answer = self.client.get(url)

@@ -14,6 +14,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 
 from automations import access, overview, testfire
+from automations.admin.recent import ExecutionInline, all_executions
 from automations.events.base import EVENTS
 from automations.models import Action, Automation, Integration, Mode, ScopeType
 from automations.services import rules
@@ -181,10 +182,11 @@ class AutomationAdmin(ScopedAdmin):
         "created_by",
         "created_at",
         "updated_at",
+        "executions",
     ]
-    readonly_fields = ["armed_at", "created_by", "created_at", "updated_at"]
+    readonly_fields = ["armed_at", "created_by", "created_at", "updated_at", "executions"]
     autocomplete_fields = ["project", "registry", "collection", "team", "organization"]
-    inlines = [ActionInline]
+    inlines = [ActionInline, ExecutionInline]
     actions = ["enable", "disable", "fire_as_test"]
     write_role = Role.MEMBER
 
@@ -207,20 +209,25 @@ class AutomationAdmin(ScopedAdmin):
         return has_role_somewhere(request, role)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Sequence[Any]:
-        return self.inlines
+        return self.inlines if obj else [ActionInline]
 
     @admin.display(description=gettext_lazy("watches"))
     def watches(self, obj: Automation) -> str:
         return str(obj.scope)
+
+    @admin.display(description=gettext_lazy("executions"))
+    def executions(self, obj: Automation) -> str:
+        return all_executions(obj)
 
     def save_model(self, request: HttpRequest, obj: Automation, form: Any, change: bool) -> None:
         """Nothing yet: a rule and its actions are saved in one call, by `save_related`."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         rule: Automation = form.instance
-        (actions,) = formsets
-        # For the page's change history, which asks each formset.
-        actions.new_objects, actions.changed_objects, actions.deleted_objects = [], [], []
+        actions = formsets[0]
+        for formset in formsets:
+            # For the page's change history, which asks each of them.
+            formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
         if change and not form.has_changed() and not actions.has_changed():
             return
         drafts = actions.drafts() if not change or actions.has_changed() else None
