@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from automations.health import views as health
-from automations.views import history, inboxes, rules
+from automations.views import fields, history, inboxes, rules
 from runs import paths  # noqa: F401  (makes <team:…> known)
 
 urlpatterns = [
@@ -11,6 +11,7 @@ urlpatterns = [
     path("inboxes/", inboxes.inboxes, name="inboxes"),
     path("inboxes/<int:pk>/", inboxes.inbox, name="inbox"),
     path("automations/", rules.everything, name="automations"),
+    path("automations/fields/", fields.fields, name="automation-fields"),
     path("automations/<int:pk>/", rules.automation, name="automation"),
     path("automations/<int:pk>/mode/", rules.change_mode, name="automation-mode"),
     path("automations/<int:pk>/test/", rules.fire_test, name="automation-test"),
