@@ -168,3 +168,12 @@ def writable_scopes(user: Person, scope_type: ScopeType) -> QuerySet[Scope]:
         ScopeType.ORGANIZATION: access.organizations(user) if user.is_superuser else nowhere,
     }
     return found[scope_type]
+
+
+def writes_somewhere(user: Person) -> bool:
+    """Whether the person may make rules anywhere."""
+    return (
+        user.is_superuser
+        or access.teams(user, at_least=Role.MEMBER).exists()
+        or registry_access.registries(user, at_least=Role.MEMBER).exists()
+    )

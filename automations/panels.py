@@ -68,7 +68,13 @@ def registry(request: HttpRequest, registry: Registry) -> Panel:
     slug = paths.slug_for(registry, request.user)
     found = access.executions(request.user).filter(registry=registry)
     more = reverse("registry-history", args=[slug])
-    return _panel(request, found, more=more, automations=reverse("registry-automations", args=[slug]))
+    return _panel(
+        request,
+        found,
+        more=more,
+        automations=reverse("registry-automations", args=[slug]),
+        add=add_url(request.user, registry),
+    )
 
 
 @registry_places.COLLECTION.add

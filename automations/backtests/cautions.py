@@ -28,7 +28,7 @@ def cautions(replays: Replays, summary: Summary) -> list[Reason]:
     """After all runs were replayed."""
     automation = replays.automation
     return [
-        *_of_the_rule(automation),
+        *of_the_rule(automation),
         *_of_the_metric(automation, summary),
         *_of_the_filters(automation, summary),
         *_of_the_firings(summary),
@@ -72,7 +72,8 @@ def _sentences() -> dict[str, str]:
 # --- By what it says ------------------------------------------------------------------------------
 
 
-def _of_the_rule(automation: Automation) -> Iterator[Reason]:
+def of_the_rule(automation: Automation) -> Iterator[Reason]:
+    """What needs no run to be seen."""
     config = automation.config
     if automation.period != 0 and not automation.per_status:
         statuses = set(config.get("statuses", []))

@@ -9,12 +9,13 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
 from django.utils.translation import gettext as _, gettext_lazy
 
 from automations import access
 from automations.access import Scope
-from automations.events.base import EVENTS
-from automations.models import Automation, Mode
+from automations.events.base import EVENTS, types_of
+from automations.models import Automation, Mode, ScopeType
 from automations.models.rules import DAY
 from automations.ruleforms.basics import BasicsForm, LimitForm, shown_period
 from automations.ruleforms.places import PlaceForm, key_of, writable_or_none
@@ -23,7 +24,8 @@ from automations.ruleforms.targets import Targets
 from automations.ruleforms.typed import Data, Typed, errors_of
 from automations.services import rules
 from automations.services.rules import ActionDraft
-from runs.models import Role, User
+from registry.models import ArtifactChange
+from runs.models import MetricBatch, Role, RunStatusChange, User
 
 # The fields of the event's type begin with `condition-`.
 CONDITION = "condition"
@@ -65,7 +67,23 @@ class EventForm(forms.Form):
     def __init__(self, allowed: Collection[str], **options: Any) -> None:
         super().__init__(**options)
         chosen: Any = self.fields["event"]
-        chosen.choices = [choice for choice in EVENTS.choices() if choice[0] in allowed]
+        chosen.choices = [("", _("Choose…")), *_grouped(allowed)]
+
+
+# By what they happen to, in the order in which they are offered.
+_GROUPS: list[tuple[Any, type[models.Model]]] = [
+    (gettext_lazy("Artifacts"), ArtifactChange),
+    (gettext_lazy("Runs"), RunStatusChange),
+    (gettext_lazy("Metrics"), MetricBatch),
+]
+
+
+def _grouped(allowed: Collection[str]) -> list[tuple[str, list[tuple[str, str]]]]:
+    found = [
+        (str(label), [(one.key, str(one.label)) for one in types_of(source) if one.key in allowed])
+        for label, source in _GROUPS
+    ]
+    return [(label, choices) for label, choices in found if choices]
 
 
 class RuleForm:
@@ -115,7 +133,7 @@ class RuleForm:
         self.event_type = str(self.event["event"].value() or "")
         if self.event_type not in EVENTS or self.event_type not in allowed:
             self.event_type = ""
-        kinds = EVENTS[self.event_type].scopes if self.event_type else {"project", "registry", "collection"}
+        kinds = EVENTS[self.event_type].scopes if self.event_type else set(ScopeType.values)
         scope = {"scope": key_of(start.scope), "find": ""}
         self.place = PlaceForm(self.person, kinds, **self._shown(scope))
         basics = {"name": start.name, "description": start.description, "mode": start.mode}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 from django import forms
@@ -34,6 +33,7 @@ class IntegrationField(forms.ChoiceField):
 
     def clean(self, value: Any) -> Integration | None:
         if value in self.empty_values:
+            self.validate(value)
             return None
         found = self.targets.get(keyset.number(str(value)))
         if found is None:
@@ -90,15 +90,20 @@ class ActionRow:
         is_needed = ACTIONS[self.type].needs_integration
         empty = _("Choose…") if is_needed else _("none")
         field.choices = [("", empty), *self.targets.choices(self.type, chosen)]
-        field.error_messages["invalid_choice"] = _("Choose an integration of type “%(type)s”.") % {
-            "type": self.type
-        }
+        field.required = is_needed
+        refusal = _("Choose an integration of type “%(type)s”.") % {"type": self.type}
+        field.error_messages |= {"invalid_choice": refusal, "required": refusal}
 
     @property
     def is_without_targets(self) -> bool:
         """Whether an integration is needed, and there is none to choose."""
         needed = "integration" in self.head.fields and ACTIONS[self.type].needs_integration
         return needed and len(self.head["integration"].field.choices) < 2  # type: ignore[attr-defined]
+
+    @property
+    def chosen_integration(self) -> Integration | None:
+        chosen = self.head["integration"].value() if "integration" in self.head.fields else ""
+        return self.targets.get(keyset.number(str(chosen or "")))
 
     def draft(self) -> ActionDraft:
         """What was written. Raises `ValidationError` by the fields' names in the page."""
@@ -159,15 +164,7 @@ class ActionRows:
             keys = dict.fromkeys(key for key in data.getlist(ROWS) if keyset.number(key) is not None)
             self.rows = [ActionRow(key, targets, data=data, checked=checked) for key in keys]
 
-    def add(self, action_type: str) -> None:
-        """One more, empty."""
-        free = max((int(row.key) for row in self.rows), default=-1) + 1
-        self.rows.append(ActionRow(str(free), self.targets, draft=ActionDraft(action_type)))
-
-    def remove(self, key: str) -> None:
-        self.rows = [row for row in self.rows if row.key != key]
-
-    @cached_property
+    @property
     def is_full(self) -> bool:
         return len(self.rows) >= ROWS_MAX
 

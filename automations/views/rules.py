@@ -91,7 +91,6 @@ def automation(request: HttpRequest, pk: int) -> HttpResponse:
             "actions": _actions(found, request),
             "more": len(newest) == RECENT and mine[RECENT:].exists(),
             "may_write": may_write,
-            "may_edit": may_write and request.user.is_staff,
             "mutes": MUTES.items(),
         },
     )

@@ -5,83 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.utils.datastructures import MultiValueDict
 
 from automations.events.base import EVENTS
 from automations.models import Automation
-from automations.ruleforms.rule import RuleForm, Start
+from automations.ruleforms.rule import RuleForm
 from automations.services.rules import ActionDraft, check_event
-from runs.models import User
 from tests import cast
+from tests.automations.ruleforms import CONFIGS, posted, written
 from tests.cast import Cast
 
 pytestmark = pytest.mark.django_db
 
-# For every type what it requires, and options that are none of the defaults.
-CONFIGS: dict[str, dict[str, Any]] = {
-    "version_added": {"alias": "^best$"},
-    "version_linked": {},
-    "version_unlinked": {"alias": "prod"},
-    "alias_added": {"alias": "^europe.*"},
-    "alias_removed": {"alias": "latest"},
-    "tag_added": {"tag": "^本番$"},
-    "tag_removed": {"tag": "a b"},
-    "collection_created": {"name": "^fish"},
-    "collection_tag_added": {"tag": "x"},
-    "collection_tag_removed": {"tag": "x"},
-    "run_status": {"statuses": ["running", "failed"], "user": "ada", "run_name": "^exp-"},
-    "run_metric_threshold": {
-        "metric": "val/loss",
-        "aggregation": "max",
-        "window": 7,
-        "comparison": "not_equal",
-        "threshold": -1e-300,
-        "warmup": 3,
-        "hold": 2,
-        "source": "history",
-    },
-    "run_metric_change": {
-        "metric": "loss ",
-        "window": 3,
-        "prior_window": 4,
-        "direction": "any",
-        "change_type": "absolute",
-        "threshold": 0.1,
-    },
-    "run_metric_zscore": {"metric": "loss", "baseline": "values", "direction": "either", "threshold": 2.5},
-    "run_metric_nonfinite": {"metric": None, "source": "system"},
-}
-
 
 def test_every_type_of_event_is_told_here() -> None:
     assert {event_type.key for event_type in EVENTS} == set(CONFIGS)
-
-
-def posted(form: RuleForm) -> MultiValueDict[str, Any]:
-    """What a browser sends of the form as it is shown: everything, once."""
-    data: MultiValueDict[str, Any] = MultiValueDict()
-    parts = [form.basics, form.event, form.place]
-    parts += [form.limits] if form.is_limited else []
-    typed = [form.condition_form] if form.condition_form else []
-    for row in form.actions.rows:
-        data.appendlist("action", row.key)
-        parts.append(row.head)
-        typed += [row.typed] if row.typed else []
-    for each in typed:
-        parts.append(each.form)
-        data[each.shown_name] = each.entry.key
-    for part in parts:
-        for bound in part:
-            _send(data, bound)
-    return data
-
-
-def _send(data: MultiValueDict[str, Any], bound: Any) -> None:
-    value = bound.value()
-    if value is False:
-        return  # an empty box is not sent
-    for item in value if isinstance(value, list) else ["" if value is None else value]:
-        data.appendlist(bound.html_name, str(item))
 
 
 def described(rule: Automation) -> dict[str, Any]:
@@ -114,14 +51,7 @@ def test_a_rule_that_is_opened_and_saved_again_stays_as_it_is(penguins: Cast, ev
 
 @pytest.mark.parametrize("event_type", CONFIGS)
 def test_a_form_that_is_filled_in_makes_the_rule_that_rest_makes(penguins: Cast, event_type: str) -> None:
-    start = Start(
-        event_type=event_type,
-        config=CONFIGS[event_type],
-        scope=penguins.project,
-        name="made",
-        actions=[ActionDraft("noop")],
-    )
-    form = RuleForm(penguins.max, data=posted(RuleForm(penguins.max, start=start)))
+    form = RuleForm(penguins.max, data=written(penguins.max, penguins.project, event_type))
     saved = form.save()
     assert form.problems == {}
     assert saved is not None
@@ -130,10 +60,99 @@ def test_a_form_that_is_filled_in_makes_the_rule_that_rest_makes(penguins: Cast,
     assert (saved.scope, saved.created_by) == (penguins.project, penguins.max)
 
 
-def filled(person: User, scope: Any, event_type: str, **changes: Any) -> RuleForm:
-    """A form as it begins for this event, with some fields written into it."""
-    start = Start(event_type=event_type, scope=scope, name="made", actions=[ActionDraft("noop")])
-    data = posted(RuleForm(person, start=start))
-    for name, value in changes.items():
-        data[name] = value
-    return RuleForm(person, data=data)
+# --- Errors stand where they belong ---------------------------------------------------------------
+
+WRONG: list[tuple[str, dict[str, Any], str, str]] = [
+    # The event, what is written, the field of the error, and a part of what is said.
+    ("alias_added", {"condition-alias": ""}, "condition-alias", "required"),
+    ("alias_added", {"condition-alias": "a("}, "condition-alias", "RE2 cannot read this pattern: missing )"),
+    ("version_added", {"condition-alias": "(?=a)"}, "condition-alias", "RE2 cannot read this pattern"),
+    ("run_status", {"condition-statuses": []}, "condition-statuses", "required"),
+    ("run_status", {"condition-statuses": ["killed"]}, "condition-statuses", "killed"),
+    ("run_metric_threshold", {"condition-metric": ""}, "condition-metric", "required"),
+    ("run_metric_threshold", {"condition-threshold": "inf"}, "condition-threshold", "number"),
+    ("run_metric_threshold", {"condition-window": "0"}, "condition-window", "greater than or equal to 1"),
+    (
+        "run_metric_threshold",
+        {"condition-window": "10001"},
+        "condition-window",
+        "less than or equal to 10000",
+    ),
+    ("run_metric_change", {"condition-threshold": "0"}, "condition-threshold", "greater"),
+    ("run_metric_zscore", {"condition-window": "1"}, "condition-window", "greater than or equal to 2"),
+    ("run_metric_zscore", {"condition-baseline": "moon"}, "condition-baseline", "moon"),
+    ("run_status", {"period": "seconds", "seconds": ""}, "seconds", "how many"),
+    ("run_status", {"period": "seconds", "seconds": "-1"}, "period", "A period is 0 to"),
+    ("run_status", {"event": ""}, "event", "required"),
+    ("run_status", {"event": "moon"}, "event", "moon"),
+    ("run_status", {"scope": ""}, "scope", "Choose what the automation watches."),
+    ("run_status", {"scope": "project:99999999999999999999"}, "scope", "Choose what"),
+    ("run_status", {"name": " "}, "name", "blank"),
+    ("run_status", {"name": "x" * 251}, "name", "250"),
+    ("run_status", {"mode": "muted"}, "mode", "muted"),
+    ("run_status", {"action-0-type": "moon"}, "action-0-type", "moon"),
+    ("run_status", {"action-0-type": "webhook"}, "action-0-content-shown", "required"),
+    (
+        "run_status",
+        {"action-0-type": "webhook", "action-0-content-shown": "webhook"},
+        "action-0-integration",
+        "Choose an integration of type “webhook”.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("event_type", "changes", "field", "said"), WRONG)
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_saved(
+    penguins: Cast, event_type: str, changes: dict[str, Any], field: str, said: str
+) -> None:
+    right = RuleForm(penguins.max, data=written(penguins.max, penguins.project, event_type))
+    assert right.is_valid(), right.problems
+    form = RuleForm(penguins.max, data=written(penguins.max, penguins.project, event_type, changes))
+    assert form.save() is None
+    assert any(said in text for text in form.problems[field]), form.problems
+    assert not Automation.objects.exists()
+
+
+def test_everything_that_is_wrong_is_said_at_once(penguins: Cast) -> None:
+    changes = {
+        "name": "",
+        "scope": "",
+        "condition-metric": "",
+        "condition-run_name": "(",
+        "action-0-type": "email",
+        "action-0-content-shown": "email",
+        "action-0-content-to": "otto\nada",
+        "action-0-content-subject": "${run_nam}",
+    }
+    form = RuleForm(penguins.max, data=written(penguins.max, penguins.project, "run_metric_zscore", changes))
+    assert form.save() is None
+    assert set(form.problems) == {
+        "name",
+        "scope",
+        "condition-metric",
+        "condition-run_name",
+        "action-0-content-subject",
+    }
+    assert form.problems["action-0-content-subject"] == [
+        "$: unknown variable ${run_nam}; did you mean ${run_name}?"
+    ]
+
+
+def test_who_gets_an_email_is_asked_once_the_scope_is_known(penguins: Cast) -> None:
+    changes = {
+        "action-0-type": "email",
+        "action-0-content-shown": "email",
+        "action-0-content-to": "otto, ada",
+    }
+    form = RuleForm(penguins.max, data=written(penguins.max, penguins.project, "run_status", changes))
+    assert form.save() is None
+    assert form.problems == {"action-0-content-to": ["“otto” is no member of the team with an address."]}
+
+
+def test_a_name_that_is_taken_is_said_at_the_name(penguins: Cast) -> None:
+    data = written(penguins.max, penguins.project, "run_status")
+    assert RuleForm(penguins.max, data=data).save() is not None
+    again = RuleForm(penguins.max, data=data)
+    assert again.save() is None
+    assert "exists already" in again.basics.errors["name"][0]
+    assert Automation.objects.count() == 1
