@@ -22,9 +22,9 @@ class Root(Pages):
 
     def __init__(self, user: User) -> None:
         super().__init__(user)
-        self._read: dict[str, dict[str, str]] = {}
+        self._read: dict[str, dict[str, Any]] = {}
 
-    def fields(self, url: str) -> dict[str, str]:
+    def fields(self, url: str) -> dict[str, Any]:
         if url not in self._read:
             self._read[url] = self.form(url).fields
         return dict(self._read[url])
