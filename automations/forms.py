@@ -68,7 +68,9 @@ class PayloadField(forms.JSONField):
         return data
 
     def prepare_value(self, value: Any) -> str:
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+        if value is None or isinstance(value, str):
+            return value or ""
+        return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 # What JSON may bring for a field of this class, its name in an error, and its JSON schema.

@@ -44,7 +44,7 @@ def dress_condition(typed: Typed) -> None:
 
 def _try_out(typed: Typed, name: str) -> None:
     bound = typed.form[name]
-    begins = ", load" if bound.value() else ""
+    begins = ", load" if bound.value() and not bound.errors else ""
     bound.field.widget.attrs |= {
         "hx-post": f"{reverse('automation-matches')}?field={bound.html_name}",
         "hx-trigger": f"input changed delay:300ms{begins}",
@@ -110,11 +110,18 @@ def _is_system(config: dict[str, Any]) -> bool:
 # --- An example of what is sent -------------------------------------------------------------------
 
 
+class Unready(Exception):  # noqa: N818  (a state, not an accident)
+    """There is no example yet: event or scope are not chosen."""
+
+
 def example(form: RuleForm, row: ActionRow) -> str:
-    """What this action would send, with made up values. Raises `ValidationError` for what is wrong in it."""
+    """What this action would send, with made up values.
+
+    Raises `ValidationError` for what is wrong in it, and `Unready`.
+    """
     action_type, typed = ACTIONS[row.type], row.typed
     if typed is None or form.scope is None:
-        raise ValidationError(_("Choose what the automation watches."))
+        raise Unready
     if wrong := [text for name in action_type.templates for text in typed.form.errors.get(name, [])]:
         raise ValidationError(wrong)
     integration = row.chosen_integration
@@ -144,7 +151,7 @@ def _sample(form: RuleForm) -> Automation:
     """The rule as far as it is written; where something is missing, with something that could stand there."""
     typed, scope = form.condition_form, form.scope
     if typed is None or scope is None:
-        raise ValidationError(_("Choose what it waits for."))
+        raise Unready
     config = {
         name: _something(typed.form.fields[name]) if value in (None, "", []) else value
         for name, value in _with_defaults(typed.form).items()

@@ -71,7 +71,7 @@ class ScopeField(forms.ChoiceField):
 
     def offer(self, chosen: str, search: str) -> bool:
         """Fill the choices: by what is searched for, and what is chosen; returns whether there are more."""
-        self.choices = [("", _("Choose…"))]
+        choices: list[Any] = [("", _("Choose…"))]
         more = False
         for kind in (kind for kind in ScopeType if kind in self.kinds):
             found = list(self._found(kind, search)[: OFFERED + 1])
@@ -81,7 +81,8 @@ class ScopeField(forms.ChoiceField):
                 kept = writable_or_none(self.person, chosen)
                 options[:0] = [(chosen, str(kept))] if kept else []
             if options:
-                self.choices.append((str(kind.label), options))
+                choices.append((str(kind.label), options))
+        self.choices = choices
         return more
 
     def _found(self, kind: ScopeType, search: str) -> QuerySet[Scope]:

@@ -92,4 +92,6 @@ def example(request: HttpRequest) -> HttpResponse:
         }
     except ValidationError as error:
         context = {"problems": error.messages}
+    except aids.Unready:
+        context = {"unready": True}
     return render(request, "automations/ruleform/example.html", context)

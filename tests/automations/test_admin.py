@@ -155,7 +155,7 @@ def test_a_rule_moves_to_another_scope(penguins: Cast, ada: Pages) -> None:
         (to_metric(threshold=f"{10**400}"), "condition-threshold", "number"),
         (to_metric(window="0"), "condition-window", "greater"),
         ({"name": "a\x00b"}, "name", "Null"),
-        ({"name": " "}, "name", "visible"),
+        ({"name": " "}, "name", "blank"),
         ({"period": "seconds", "seconds": "-1"}, "period", "0 to"),
         ({"period": "seconds", "seconds": str(2**70)}, "period", "0 to"),
         ({"period": "seconds", "seconds": ""}, "seconds", "how many"),

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.django_db
 
 
 def offered(form: RuleForm) -> set[str]:
-    field: Any = form.place.fields["scope"]
-    groups = [choices for _label, choices in field.choices if isinstance(choices, list)]
+    widget: Any = form.place.fields["scope"].widget
+    groups = [choices for _label, choices in widget.choices if isinstance(choices, list)]
     return {key for choices in groups for key, _name in choices}
 
 
@@ -106,8 +106,8 @@ def test_integrations_of_other_teams_are_neither_offered_nor_accepted(penguins: 
     theirs = cast.webhook(penguins.otters, "https://hooks.example.com/y", name="theirs")
     start = Start(event_type="run_status", scope=penguins.project, actions=[ActionDraft("webhook")])
     shown = RuleForm(penguins.max, start=start)
-    field: Any = shown.actions.rows[0].head.fields["integration"]
-    assert [key for key, _label in field.choices] == ["", str(ours.pk)]
+    widget: Any = shown.actions.rows[0].head.fields["integration"].widget
+    assert [key for key, _label in widget.choices] == ["", str(ours.pk)]
     for integration, is_taken in ((ours, True), (theirs, False)):
         data = written(penguins.max, penguins.project, "run_status", to_webhook(integration))
         form = RuleForm(penguins.max, data=data)
