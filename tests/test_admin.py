@@ -189,7 +189,7 @@ def test_a_strange_query_string_shows_the_list(penguins: Cast, query: str) -> No
         ("runs/run/?nonsense=1", 400),
         ("automations/automation/add/?project=nonsense", 200),
         (f"automations/automation/add/?collection={HUGE}", 200),
-        ("automations/automation/add/?muted_until=soon&mode=x&period=y&config={{{&scope_type=z", 200),
+        ("automations/automation/add/?event=x&preset=y&metric=%F0%9F%90%A7&source=z&organization=-1", 200),
         ("autocomplete/?app_label=runs&model_name=project&field_name=team&page=99", 404),
         ("autocomplete/?app_label=runs&model_name=project&field_name=name", 403),
     ],
@@ -203,16 +203,21 @@ def test_a_strange_address_is_no_server_error(penguins: Cast, address: str, stat
     "data",
     [
         {},
-        {"actions-TOTAL_FORMS": "x", "actions-INITIAL_FORMS": "0"},
-        {"actions-TOTAL_FORMS": HUGE, "actions-INITIAL_FORMS": "0"},
-        {"actions-TOTAL_FORMS": "3", "actions-INITIAL_FORMS": "2", "actions-0-id": HUGE, "actions-1-id": "x"},
+        {"action": ["x", HUGE, "-1", "1.5"]},
+        {"action": [str(n) for n in range(300)]},
+        {"action": "0", "action-0-type": "webhook", "action-0-integration": HUGE},
+        {"event": "run_status", "condition-shown": "nonsense", "condition-statuses": ["\x00"]},
+        {"scope": f"project:{HUGE}", "find": "\x00", "period": "seconds", "seconds": HUGE},
+        {"executions-TOTAL_FORMS": "x", "executions-0-id": HUGE},
     ],
 )
-def test_a_form_that_was_tampered_with_is_refused(penguins: Cast, data: dict[str, str]) -> None:
+def test_a_form_that_was_tampered_with_is_refused(penguins: Cast, data: dict[str, Any]) -> None:
     pages = Pages(superuser(penguins.ada))
     made = rule(penguins.project, "run_status", {"statuses": ["failed"]})
     for url in (pages.add_url(Automation), pages.change_url(made)):
         assert errors(pages.client.post(url, data))
+        for command in ("add", "remove:x", f"payload:{HUGE}:github", "inbox:0", "payload:0:", "nonsense"):
+            assert pages.client.post(url, data | {"do": command}).status_code == 200
     assert Automation.objects.get().actions.count() == 1
 
 
@@ -270,7 +275,7 @@ def test_without_unfold_the_pages_are_those_of_plain_django(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stderr
     opened = json.loads(done.stdout)
-    assert len(opened) > 45
+    assert len(opened) > 50
     assert {url: status for url, status in opened.items() if status != 200} == {}
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from django import forms
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, QueryDict
-from django.utils.http import urlencode
 
 from automations.models import Automation
 from automations.ruleforms import starts
@@ -44,9 +43,14 @@ def start_of(request: HttpRequest) -> Start:
 
 def offered_presets(request: HttpRequest) -> list[tuple[RulePreset, str]]:
     """Each with its link, which keeps what is known of the rule."""
-    known = {name: value for name, value in request.GET.items() if name not in {"event", "preset"}}
-    allowed = starts.events(None, request.GET)
-    return [(preset, f"?{urlencode({**known, 'preset': preset.key})}") for preset in starts.presets(allowed)]
+    return [(preset, _query(request, preset)) for preset in starts.presets(starts.events(None, request.GET))]
+
+
+def _query(request: HttpRequest, preset: RulePreset) -> str:
+    query = request.GET.copy()
+    query.pop("event", None)
+    query["preset"] = preset.key
+    return f"?{query.urlencode()}"
 
 
 class AutomationForm(ServiceForm):
@@ -55,9 +59,10 @@ class AutomationForm(ServiceForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rule = self.instance if self.instance.pk else None
+        posted: Any = self.data if self.is_bound else vars(self.request).get("draft")
         self.rule_form = RuleForm(
             actor(self.request),
-            data=self.data if self.is_bound else vars(self.request).get("draft"),
+            data=posted,
             rule=rule,
             start=None if rule else start_of(self.request),
             checked=self.is_bound,

@@ -117,7 +117,7 @@ def test_a_rule_saved_unchanged_stays_as_it_is(penguins: Cast, ada: Pages) -> No
     made.refresh_from_db()
     assert made.description == "said"
     assert (made.armed_at, Action.objects.get().pk) == before[1:]
-    assert "Changed Description" in text(ada.client.get(ada.history_url(made)))
+    assert "Changed description" in text(ada.client.get(ada.history_url(made)))
 
 
 def test_actions_are_added_changed_and_taken_away_on_the_page(penguins: Cast, ada: Pages) -> None:
@@ -300,7 +300,7 @@ def test_changing_a_saved_rules_event_shows_the_new_fields_and_saves_nothing(
     url = ada.change_url(made)
     fields = {**ada.form(url).fields, "event": "run_metric_threshold", "description": "longer"}
     shown = ada.parsed(ada.client.post(url, fields, headers={"HX-Request": "true"})).fields
-    assert shown["condition-comparison"]
+    assert "condition-comparison" in shown
     assert shown["description"] == "longer"
     made.refresh_from_db()
     assert (made.event_type, made.description) == ("run_status", "")
