@@ -95,6 +95,12 @@ def backtests(user: Person) -> QuerySet[Backtest]:
     return Backtest.objects.filter(created_by=cast(int, user.pk))
 
 
+def sees_what_it_tries(user: Person, job: Backtest) -> bool:
+    """Whether the person still sees the scope of a backtest."""
+    place = job.draft["scope"]
+    return visible_scopes(user, ScopeType(place["type"])).filter(pk=place["id"]).exists()
+
+
 def people(scope: Scope) -> QuerySet[User]:
     """Who belongs to a scope: the team's members; of a registry, its members and whom it is open to."""
     found = User.objects.filter(is_active=True, is_service=False)

@@ -23,9 +23,9 @@ _WRITTEN = ("name", "description", "mode", "event_type", "config", "scope_key", 
 def draft_of(request: HttpRequest) -> QueryDict | None:
     """What was posted as the pressed button changes it, when that is not to be saved; None when it is.
 
-    Such a button says what it does (`do`); a script that swaps the form in place says who it is.
+    Such a button says what it does (`do`, `try`); a script that swaps the form in place says who it is.
     """
-    asks = "do" in request.POST or "HX-Request" in request.headers
+    asks = "do" in request.POST or "try" in request.POST or "HX-Request" in request.headers
     if request.method != "POST" or not asks or request.POST.get("do") == SAVE:
         return None
     return edited(request.POST, actor(request))

@@ -17,6 +17,7 @@ from automations.admin.ruleform import AutomationForm, draft_of, offered_presets
 from automations.models import Action, Automation, Mode
 from automations.ruleforms import shown
 from automations.services import rules
+from automations.views import preview
 from config.adminbase import (
     THEME_HAS_HTMX,
     ReadOnlyAdmin,
@@ -131,6 +132,8 @@ class AutomationAdmin(ScopedAdmin):
         if isinstance(form, AutomationForm):
             context |= shown.parts(form.rule_form)
             context |= {"has_rule_form": True, "brings_htmx": not THEME_HAS_HTMX}
+            if "try" in request.POST:  # without scripts
+                context |= preview.tried(request)
             if form.rule_form.rule is None:
                 context |= {"presets": offered_presets(request), "preset": request.GET.get("preset")}
         return cast(HttpResponse, super().render_change_form(request, context, *args, **options))

@@ -16,6 +16,7 @@ from automations.models import Automation
 from automations.ruleforms import shown, starts
 from automations.ruleforms.commands import SAVE, edited
 from automations.ruleforms.rule import RuleForm, Start
+from automations.views import preview
 from automations.views.layout import layout_of
 from runs.models import Role
 
@@ -77,4 +78,6 @@ def _saved(request: HttpRequest, form: RuleForm) -> HttpResponse | None:
 
 def _page(request: HttpRequest, form: RuleForm, *, scope: Any, **context: Any) -> HttpResponse:
     page = {**layout_of(scope, request.user), **context, **shown.parts(form)}
+    if "try" in request.POST:  # without scripts
+        page |= preview.tried(request)
     return render(request, "automations/rule.html", page)
