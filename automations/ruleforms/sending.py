@@ -165,7 +165,9 @@ class ActionRows:
             self.rows = [ActionRow(str(n), targets, draft=draft) for n, draft in enumerate(drafts)]
         else:
             keys = dict.fromkeys(key for key in data.getlist(ROWS) if keyset.number(key) is not None)
-            self.rows = [ActionRow(key, targets, data=data, checked=checked) for key in keys]
+            # One too many is enough to be refused.
+            read = list(keys)[: ROWS_MAX + 1]
+            self.rows = [ActionRow(key, targets, data=data, checked=checked) for key in read]
 
     @property
     def is_full(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from typing import Any
@@ -101,8 +102,8 @@ def test_only_the_fields_of_the_chosen_event_are_there(penguins: Cast, event_typ
 
 def test_the_parts_come_in_their_order(penguins: Cast) -> None:
     page = Visitor(penguins.max).sees(f"{NEW}?project={penguins.project.pk}&event=run_status")
-    headings = re.findall(r"<h2>([^<]+)</h2>", page)
-    assert headings[:4] == ["Event", "Scope", "Condition", "Action"]
+    parts = ["Event", "Scope", "Condition", "What it would have done", "Action", "Name"]
+    assert re.findall(r"<h2>([^<]+)</h2>", page) == parts
 
 
 def test_labels_are_those_of_the_semantics(penguins: Cast) -> None:
@@ -202,6 +203,29 @@ def test_a_team_without_integrations_is_told_the_next_step(penguins: Cast) -> No
     assert f'<option value="{hook.pk}" selected>inbox</option>' in page
     assert Inbox.objects.count() == 1
     assert sent(penguins.max, NEW, data, "inbox:0").status_code == 403
+
+
+NASTY = ["", " ", "\x00", "-1", "9" * 400, "[" * 20_000, "(" * 1001, "é\u202e${", "x:y:z", "1e999"]
+
+
+def test_whatever_is_sent_is_refused_in_words(penguins: Cast) -> None:
+    """In every field of a form with every kind of action: nothing is an error of ours."""
+    hook = cast.webhook(penguins.team, "https://hooks.example.com/x")
+    data = written(penguins.max, penguins.project, "run_metric_change", to_webhook(hook))
+    for number, kind in enumerate(("slack", "email"), start=1):
+        data.appendlist("action", str(number))
+        data[f"action-{number}-type"] = data[f"action-{number}-content-shown"] = kind
+        data.update(
+            {f"action-{number}-content-{name}": "x" for name in ("message", "title", "to", "subject")}
+        )
+    place = "/automations/{}/"
+    for index, name in enumerate([*data, "condition-moon", "seconds", "do"]):
+        for value in itertools.islice(itertools.cycle(NASTY), 3 * index, 3 * index + 3):
+            wrong = data.copy()
+            wrong.setlist(name, [value])
+            button = value if name == "do" else "save"
+            page = place.format("advice" if index % 2 else "new")
+            assert sent(penguins.max, page, wrong, button).status_code < 500, (name, value)
 
 
 # --- While one types ------------------------------------------------------------------------------
