@@ -46,7 +46,7 @@ class ExecutionInline(ReadOnlyInline):
 
     model = Execution
     formset = RecentFormSet
-    fields = ["created_at", "state", "is_test", "why", "count", "run", "version"]
+    fields = ["created_at", "state", "why", "count", "run", "version"]
     readonly_fields = ["why"]
     ordering = ["-pk"]
     select_related = ["run", "version__home"]
