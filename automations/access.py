@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.db import models
@@ -95,6 +95,12 @@ def backtests(user: Person) -> QuerySet[Backtest]:
     return Backtest.objects.filter(created_by=cast(int, user.pk))
 
 
+def sees_what_it_tries(user: Person, job: Backtest) -> bool:
+    """Whether the person still sees the scope of a backtest."""
+    place = job.draft["scope"]
+    return visible_scopes(user, ScopeType(place["type"])).filter(pk=place["id"]).exists()
+
+
 def people(scope: Scope) -> QuerySet[User]:
     """Who belongs to a scope: the team's members; of a registry, its members and whom it is open to."""
     found = User.objects.filter(is_active=True, is_service=False)
@@ -151,3 +157,29 @@ def visible_scopes(user: Person, scope_type: ScopeType) -> QuerySet[Scope]:
         ScopeType.ORGANIZATION: access.organizations,
     }
     return found[scope_type](user)  # type: ignore[operator,no-any-return]
+
+
+def writable_scopes(user: Person, scope_type: ScopeType) -> QuerySet[Scope]:
+    """What of this kind the person may make rules for (`require_scope_role`)."""
+    teams = access.teams(user, at_least=Role.MEMBER).values("pk")
+    registries = registry_access.registries(user, at_least=Role.MEMBER)
+    nowhere = Organization.objects.none()
+    found: dict[ScopeType, QuerySet[Any]] = {
+        ScopeType.PROJECT: Project.objects.filter(team__in=teams),
+        ScopeType.TEAM: Team.objects.filter(pk__in=teams),
+        ScopeType.REGISTRY: registries,
+        ScopeType.COLLECTION: registry_access.collections(user).filter(
+            Q(project__team__in=teams) | Q(registry__in=registries.values("pk"))
+        ),
+        ScopeType.ORGANIZATION: access.organizations(user) if user.is_superuser else nowhere,
+    }
+    return found[scope_type]
+
+
+def writes_somewhere(user: Person) -> bool:
+    """Whether the person may make rules anywhere."""
+    return (
+        user.is_superuser
+        or access.teams(user, at_least=Role.MEMBER).exists()
+        or registry_access.registries(user, at_least=Role.MEMBER).exists()
+    )

@@ -30,12 +30,44 @@ from runs.models.metrics import spelled
 MAX_CHANGES = 50_000
 # Estimates that tie for the closest approach and are computed exactly.
 MAX_TIES = 1000
+# Values on either side of the closest approach that are shown with it.
+AROUND = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a rule compared around its closest approach: the values, and the number made of each.
+
+    `closest` is a position in them; `borders` are the numbers at which the condition begins to hold.
+    """
+
+    steps: Sequence[int]
+    values: Sequence[float]
+    numbers: Sequence[float]
+    closest: int
+    borders: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """The first stop; where it is the condition, with the course of what was compared."""
+
+    reason: Reason
+    course: Course | None = None
 
 
 def why_not(
     automation: Automation, event_type: MetricEventType[Any] | RunMetricNonfinite, run: Run
-) -> Reason:
+) -> WhyNot:
     """The first stop: the metric, when it was armed, filters, the window, the condition."""
+    found = _looked_at(automation, event_type, run)
+    return WhyNot(found) if isinstance(found, Reason) else found.why_not()
+
+
+def _looked_at(
+    automation: Automation, event_type: MetricEventType[Any] | RunMetricNonfinite, run: Run
+) -> _Approach | Reason:
+    """The rule and the series that it watches, or what stops before its values count."""
     config = automation.config
     name = metric_name(config)
     source = _source(config, run, name)
@@ -54,7 +86,7 @@ def why_not(
     batch = batches.get(seq=spans[-1].seq)
     batch.run = run
     facts = event_type.gather(WholeSeries(batch, name, spans, since=since), config)
-    return _Approach(event_type, config, facts, refused).reason()
+    return _Approach(event_type, config, facts, refused)
 
 
 def not_since_armed(automation: Automation) -> Reason:
@@ -198,7 +230,16 @@ class _Approach:
     facts: MetricFacts
     refused: Sequence[tuple[range, Verdict]]
 
-    def reason(self) -> Reason:
+    def why_not(self) -> WhyNot:
+        reason = self._before_the_condition()
+        if reason is not None:
+            return WhyNot(reason)
+        best = self._best()
+        if best is None:
+            return WhyNot(Reason("not_evaluated", {"hold": self.config["hold"]}))
+        return WhyNot(self._closest(*best), self._course(best[1]))
+
+    def _before_the_condition(self) -> Reason | None:
         verdict = self.event_type.decide_run(self.config, self.facts)
         for hit in verdict.hits:
             if self._refusal(hit) is None:
@@ -210,7 +251,7 @@ class _Approach:
             return self._reason_of(self.refused[-1][1])
         if verdict.reason is not None and verdict.reason.code != "condition_not_met":
             return verdict.reason
-        return self._closest()
+        return None
 
     def _refusal(self, position: int) -> Verdict | None:
         """The filter's verdict on the value at this position of the series."""
@@ -222,12 +263,8 @@ class _Approach:
     def _reason_of(self, verdict: Verdict | None) -> Reason:
         return (verdict and verdict.reason) or Reason("condition_not_met")
 
-    def _closest(self) -> Reason:
+    def _closest(self, number: float, end: int) -> Reason:
         """The closest approach, with the threshold that would have sufficed."""
-        best = self._best()
-        if best is None:
-            return Reason("not_evaluated", {"hold": self.config["hold"]})
-        number, end = best
         account = self.event_type.account(self.config, self.facts, end).data
         would_fire = self.event_type.would_fire(self.config, number)
         return Reason(
@@ -239,6 +276,18 @@ class _Approach:
                 "step": self.facts.steps[self._position(end)],
                 "would_fire": would_fire,
             },
+        )
+
+    def _course(self, closest: int) -> Course:
+        track, signal = self.facts.track, self.event_type.signal(self.config, self.facts)
+        first = max(track.new, closest - AROUND)
+        ends = range(first, min(len(track.values), closest + AROUND + 1))
+        return Course(
+            [self.facts.steps[self._position(end)] for end in ends],
+            track.values[ends.start : ends.stop],
+            signal.numbers[ends.start : ends.stop],
+            closest - first,
+            self.event_type.borders(self.config),
         )
 
     def _position(self, end: int) -> int:

@@ -6,6 +6,8 @@ themselves: the metric's name, filters, the window, the condition with the close
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +17,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from automations import approach
+from automations.approach import Course
 from automations.events.artifacts import PatternEventType
 from automations.events.base import EVENTS, EventType, spelled_out
 from automations.events.metric_nonfinite import RunMetricNonfinite
@@ -34,24 +37,33 @@ from automations.verdicts import Reason
 from registry.models import ArtifactVersion, Membership
 from runs.models import Run
 
+# Names that did not match, the latest.
+NAMES_SHOWN = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`fired`, and the reason of the first stop, or of the firing."""
+    """`fired`, and the reason of the first stop, or of the firing; with what the condition compared, where
+    that is what was not met."""
 
     fired: bool
     reason: Reason
     execution: Execution | None = None
+    course: Course | None = None
 
     def as_json(self, event_type: EventType[Any]) -> dict[str, Any]:
         return {
             "fired": self.fired,
             "code": self.reason.code,
-            "text": _sentence(self.reason, event_type),
+            "text": self.sentence(event_type),
             "execution": self.execution.pk if self.execution else None,
             "state": self.execution.state if self.execution else None,
             **self.reason.data,
         }
+
+    def sentence(self, event_type: EventType[Any]) -> str:
+        """In the active language."""
+        return _sentence(self.reason, event_type)
 
 
 def _stop(code: str, **data: Any) -> Answer:
@@ -146,17 +158,32 @@ def _held_back(rows: QuerySet[Execution], period: int | None) -> Answer | None:
     return Answer(False, Reason(code, data), skipped)
 
 
-def _by_events(automation: Automation, event_type: EventType[Any], version: ArtifactVersion) -> Answer:
+def _by_events(automation: Automation, event_type: PatternEventType, version: ArtifactVersion) -> Answer:
     rows = Event.objects.filter(version=version, type=event_type.key).order_by("pk")
     seen = [row for row in rows if automation.scope_key in row.data["scopes"]]
     if not seen:
         return _stop("never_happened", event=str(event_type.label))
-    return _last_reason(automation, event_type, [(row, row.received_at) for row in seen])
+    answer = _last_reason(automation, event_type, [(row, row.received_at) for row in seen])
+    if answer.reason.code != "differs":
+        return answer
+    since = [row.data for row in seen if row.received_at >= automation.armed_at]
+    names = dict.fromkeys(name for facts in since for name in event_type.names(facts))
+    return _none_matched(str(automation.config[event_type.field]), list(names))
+
+
+def _none_matched(pattern: str, names: list[str]) -> Answer:
+    """With the name that is most like the letters of the pattern, if any is."""
+    letters = re.sub(r"\\.|[^-\w]", "", pattern).casefold()
+    folded = {name.casefold(): name for name in names}
+    nearest = [folded[name] for name in difflib.get_close_matches(letters, folded, n=1, cutoff=0.5)]
+    shown = ", ".join(f"“{name}”" for name in names[-NAMES_SHOWN:])
+    return _stop("differs", names=shown, pattern=pattern, nearest=nearest)
 
 
 def _by_changes(automation: Automation, event_type: RunEventType[Any], run: Run) -> Answer:
     if isinstance(event_type, MetricEventType | RunMetricNonfinite):
-        answer = Answer(False, approach.why_not(automation, event_type, run))
+        found = approach.why_not(automation, event_type, run)
+        answer = Answer(False, found.reason, course=found.course)
     else:
         changes = [(change, change.received_at) for change in run.status_changes.order_by("seq")]
         answer = _last_reason(automation, event_type, changes)
@@ -193,6 +220,8 @@ def _sentence(reason: Reason, event_type: EventType[Any]) -> str:
         sentence = _("matched %(count)s times, and fires once per run in %(period)s: not before %(until)s")
     if reason.code == "never_logged" and not reason.data["nearest"]:
         sentence = _("the run never logged “%(metric)s”, nor anything like it")
+    if reason.code == "differs" and reason.data.get("nearest"):
+        sentence = _("%(names)s does not match %(pattern)s; the closest is %(nearest)s")
     if sentence is None:
         return event_type.explain(reason.as_json())
     return sentence % {name: _shown(name, value) for name, value in reason.data.items()}

@@ -6,6 +6,7 @@ One definition serves REST (`parse`), the admin and the pages (it is a Django fo
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -43,18 +44,33 @@ class StringsField(forms.Field):
         lines = value if isinstance(value, list) else str(value or "").replace(",", "\n").split("\n")
         return [line.strip() for line in lines if line.strip()]
 
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
 
 class PayloadField(forms.JSONField):
     """A JSON object."""
 
     def clean(self, value: Any) -> dict[str, Any]:
-        cleaned = super().clean(value) if isinstance(value, str) else value
+        try:
+            cleaned = super().clean(value) if isinstance(value, str) else value
+        except (RecursionError, ValueError):  # the latter for a number of more than 4,300 digits
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
         if cleaned is None:
             return {}
         if not isinstance(cleaned, dict):
             raise ValidationError(_("This must be a JSON object."))
         validate_json(cleaned)
         return cleaned
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was typed is shown again as it is."""
+        return data
+
+    def prepare_value(self, value: Any) -> str:
+        if value is None or isinstance(value, str):
+            return value or ""
+        return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 # What JSON may bring for a field of this class, its name in an error, and its JSON schema.

@@ -9,7 +9,8 @@ from django.db.models import OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from automations import access, fired, wording
-from automations.events.base import types_of
+from automations.events.base import EVENTS, types_of
+from automations.events.runs import RunEventType
 from automations.fired import Fired
 from automations.models import Action, Automation, Integration, Mode
 from registry.models import ArtifactChange, Registry
@@ -134,3 +135,8 @@ def watching_registry(person: Person, registry: Registry) -> QuerySet[Automation
 def artifact_events() -> list[str]:
     """The types of events that happen to artifacts."""
     return [event_type.key for event_type in types_of(ArtifactChange)]
+
+
+def run_events() -> list[str]:
+    """The types of events that happen to runs."""
+    return [event_type.key for event_type in EVENTS if isinstance(event_type, RunEventType)]

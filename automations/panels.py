@@ -10,13 +10,15 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from automations import access, fired, overview
+from automations import access, fired, overview, subjects
+from automations.events.metrics import RunMetricThreshold
 from automations.models import Automation, Execution
-from automations.views.layout import add_url
+from automations.outbox import run_scopes
+from automations.views.layout import add_url, may
 from registry import paths, places as registry_places
 from registry.models import Collection, Membership, Registry
 from runs import places
-from runs.models import Project, Run, Team
+from runs.models import Project, Role, Run, Team
 from runs.places import Hit, Panel, Tab
 from runs.views.search import LIMIT
 
@@ -34,6 +36,14 @@ def project_tab(request: HttpRequest, project: Project) -> Tab:
 def registry_tab(request: HttpRequest, registry: Registry) -> Tab:
     slug = paths.slug_for(registry, request.user)
     return Tab("automations", _("Automations"), reverse("registry-automations", args=[slug]))
+
+
+@places.BELL.add
+def bell(request: HttpRequest, project: Project) -> str:
+    """A rule on a metric is made straight from its chart (R23); one on a status is not (R19)."""
+    if not may(access.require_scope_role, request.user, project, Role.MEMBER):
+        return ""
+    return f"{reverse('automation-new')}?project={project.pk}&event={RunMetricThreshold.key}"
 
 
 # --- What fired -----------------------------------------------------------------------------------
@@ -63,12 +73,37 @@ def run(request: HttpRequest, run: Run) -> Panel:
     return _panel(request, found, automations=url)
 
 
+@places.RUN.add
+def watching_run(request: HttpRequest, run: Run) -> Panel:
+    """Which automations watch it, whether they fired, and on demand why not."""
+    found = access.automations(request.user).filter(
+        scope_key__in=run_scopes(run.project), event_type__in=overview.run_events()
+    )
+    rows = overview.rows(found.order_by("-pk")[: SHOWN + 1], request.user)
+    fired_here = subjects.fired_of([row.automation for row in rows], run)
+    project = run.project
+    context = {
+        "run": run,
+        "rules": [(row, row.automation.pk in fired_here) for row in rows[:SHOWN]],
+        "more": len(rows) > SHOWN,
+        "automations": reverse("project-automations", args=[project.team.name, project.name]),
+        "add": add_url(request.user, project),
+    }
+    return render_to_string("automations/panel_why.html", context, request)
+
+
 @registry_places.REGISTRY.add
 def registry(request: HttpRequest, registry: Registry) -> Panel:
     slug = paths.slug_for(registry, request.user)
     found = access.executions(request.user).filter(registry=registry)
     more = reverse("registry-history", args=[slug])
-    return _panel(request, found, more=more, automations=reverse("registry-automations", args=[slug]))
+    return _panel(
+        request,
+        found,
+        more=more,
+        automations=reverse("registry-automations", args=[slug]),
+        add=add_url(request.user, registry),
+    )
 
 
 @registry_places.COLLECTION.add

@@ -50,6 +50,13 @@ def check(payload: JsonValue, allowed: Collection[str]) -> list[str]:
         return [str(error)]
 
 
+def unknown(payload: JsonValue, allowed: Collection[str]) -> list[str]:
+    """The variables of a template that are not among `allowed`, each once."""
+    leaves = _string_leaves(payload, path="$", depth=0)
+    names = [token["name"] for _path, text in leaves for token in _TOKEN.finditer(text) if token["name"]]
+    return [name for name in dict.fromkeys(names) if not _is_allowed(name, allowed)]
+
+
 def render(
     payload: JsonValue, values: Mapping[str, JsonValue], *, secrets: frozenset[str] = frozenset()
 ) -> str:

@@ -52,7 +52,7 @@ def fire_by_hand(automation: Automation, *, actor: User, event: Event | None = N
         version=event.version if event else None,
         created_at=clock.now(),
     )
-    dispatch.send_actions([(execution, event or _example(automation, actor))])
+    dispatch.send_actions([(execution, event or example(automation, actor))])
     return execution
 
 
@@ -71,7 +71,7 @@ def _explanation(automation: Automation, event: Event | None, actor: User) -> di
     return before.explanation if before else Reason("test", {"actor": actor.username}).as_json()
 
 
-def _example(automation: Automation, actor: User) -> Event:
+def example(automation: Automation, actor: User) -> Event:
     """An unsaved event with a value for every variable of the type."""
     event_type = EVENTS[automation.event_type]
     scope = automation.scope

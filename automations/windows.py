@@ -89,10 +89,19 @@ class Track:
     track serves all rules on the metric: what several of them need is computed once (`remember`).
     """
 
-    def __init__(self, values: Sequence[float], *, new: int = 0, ordinal: int = 0) -> None:
+    def __init__(
+        self,
+        values: Sequence[float],
+        *,
+        new: int = 0,
+        ordinal: int = 0,
+        pulse: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`pulse` is called again and again where the work is long, and may end it by raising."""
         self.values = values
         self.new = new
         self.ordinal = ordinal
+        self.pulse = pulse
         self._remembered: dict[Hashable, Any] = {}
 
     def remember(self, key: Hashable, make: Callable[[], T]) -> T:

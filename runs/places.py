@@ -94,6 +94,8 @@ HOME: Place[None, Panel] = Place()
 TEAM: Place[Team, Panel] = Place()
 RUN: Place[Run, Panel] = Place()
 MARKS: Place[Run, Marks] = Place()
+# Where something is made that watches a metric of the project, for who may; a metric is added to its query.
+BELL: Place[Project, str] = Place()
 PROJECT_TABS: Place[Project, Tab] = Place()
 # Up to `runs.views.search.LIMIT` hits for what was typed.
 SEARCH: Place[str, list[Hit]] = Place()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,8 @@ class ActionType(ABC):
     needs_integration: ClassVar[bool] = True
     # Whether its content may name the integration's secrets.
     takes_secrets: ClassVar[bool] = False
+    # Its fields in which `${variables}` are filled in.
+    templates: ClassVar[Sequence[str]] = ()
     # Nothing leaves the house: it is done in the transaction that decides it, without an attempt.
     immediate: ClassVar[bool] = False
     # Seconds before the first, second … attempt.
@@ -92,6 +95,10 @@ class ActionType(ABC):
     @abstractmethod
     def render(self, action: Action, occasion: Occasion) -> str:
         """The body that every attempt sends, with marks where secrets go."""
+
+    def shown(self, body: str) -> str:
+        """What a reader would see of what `render` gave."""
+        return json.dumps(json.loads(body), indent=2, ensure_ascii=False) if body else ""
 
     def sentence(self, config: Mapping[str, Any], target: str) -> str:
         """What is done, as a part of a sentence: “Webhook to “hook””. `target` may be ""."""

@@ -68,9 +68,10 @@ class Email(ActionType):
     needs_integration = False
     # A mail server may take its time for every one of a hundred recipients.
     longest = 300.0
+    templates = ("subject", "message")
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
-        for field in ("subject", "message"):
+        for field in self.templates:
             if problems := template.check(config[field] or "", variables):
                 raise ValidationError({field: problems})
 
@@ -105,6 +106,10 @@ class Email(ActionType):
             "html": render_to_string("automations/email.html", context),
         }
         return json.dumps(body, ensure_ascii=False)
+
+    def shown(self, body: str) -> str:
+        mail = json.loads(body)
+        return f"{mail['subject']}\n\n{mail['text'].strip()}"
 
     def send(self, delivery: Delivery) -> Outcome:
         if not settings.EMAIL_HOST and settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):

@@ -63,9 +63,10 @@ class Slack(ActionType):
     # What Slack takes per channel; more of them become one message.
     max_rate = 1.0
     merges = 100
+    templates = ("title", "message")
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
-        for field in ("title", "message"):
+        for field in self.templates:
             if problems := template.check(config[field] or "", variables):
                 raise ValidationError({field: problems})
 
@@ -86,6 +87,9 @@ class Slack(ActionType):
         lines += [f"{label}: {cut(escaped(value), _FIELD)}" for label, value in occasion.facts]
         text = "\n".join([*lines, link] if link else lines)
         return json.dumps({"text": text, "blocks": blocks}, ensure_ascii=False)
+
+    def shown(self, body: str) -> str:
+        return str(json.loads(body)["text"])
 
     def send(self, delivery: Delivery) -> Outcome:
         return _sent(delivery, delivery.body)

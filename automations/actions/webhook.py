@@ -41,6 +41,7 @@ class Webhook(ActionType):
     config_form = WebhookForm
     integration_form = outgoing.UrlForm
     takes_secrets = True
+    templates = ("payload",)
 
     def check(self, config: dict[str, Any], variables: Sequence[str]) -> None:
         if problems := template.check(config["payload"] or {}, variables):

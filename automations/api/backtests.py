@@ -17,9 +17,9 @@ from rest_framework.response import Response
 
 from automations import access
 from automations.api.rules import AutomationSerializer
-from automations.backtests import drafts, jobs, report
+from automations.backtests import drafts, jobs
 from automations.backtests.drafts import Draft
-from automations.models import Automation, Backtest, BacktestState, ScopeType
+from automations.models import Automation, Backtest, BacktestState
 from automations.services import backtests, rules
 from runs import clock
 from runs.models import Role
@@ -111,8 +111,7 @@ class BacktestViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
     def get_object(self) -> Any:
         """Not found either for who may see the runs no longer."""
         job: Backtest = super().get_object()
-        place = job.draft["scope"]
-        if not access.visible_scopes(self.person, ScopeType(place["type"])).filter(pk=place["id"]).exists():
+        if not access.sees_what_it_tries(self.person, job):
             raise NotFound
         return job
 
@@ -128,20 +127,18 @@ class BacktestViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
         body = BacktestRequestSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
         draft = self._draft(dict(body.validated_data))
-        found = jobs.try_out(draft, person=self.person)
-        if isinstance(found, Backtest):
-            return self.answer(_told(found), status=202)
-        return self.answer(_told(_done(draft, found)))
+        job = jobs.try_out(draft, person=self.person)
+        return self.answer(jobs.told(job), status=202 if job.pk else 200)
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """How far it is; what was found so far."""
-        return self.answer(_told(self.get_object()))
+        return self.answer(jobs.told(self.get_object()))
 
     @extend_schema(request=None, responses=BacktestSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
         """End it. What was found so far stays to be read."""
-        return self.answer(_told(backtests.cancel(self.get_object())))
+        return self.answer(jobs.told(backtests.cancel(self.get_object())))
 
     def _draft(self, data: dict[str, Any]) -> Draft:
         scope, event = data["scope"], dict(data["event"])
@@ -157,21 +154,3 @@ class BacktestViewSet(mixins.RetrieveModelMixin, ScopedViewSet):
         rules.check_actions(data.get("actions", []), scope)
         since = data.get("since") or clock.now() - timedelta(days=data.get("days", drafts.DAYS))
         return Draft(automation, since, data["limit"])
-
-
-def _done(draft: Draft, result: dict[str, Any]) -> Backtest:
-    """Done at once: a job that nobody has to come back for."""
-    runs = result["summary"]["runs"]
-    state = BacktestState.FINISHED
-    return Backtest(draft=draft.as_json(), result=result, state=state, done=runs, total=runs)
-
-
-def _told(job: Backtest) -> dict[str, Any]:
-    return {
-        "id": job.pk,
-        "state": job.state,
-        "done": job.done,
-        "total": job.total,
-        "problem": job.problem,
-        **report.in_words(job.result, job.draft["event_type"]),
-    }

@@ -22,13 +22,15 @@ from runs.models import MetricSummary, Source
 _MANY, _NEARLY_ALL = 5, 0.9
 # Names of metrics and runs that are looked through for a similar one.
 _LOOK_THROUGH = 2000
+# What `of_the_rule` can say.
+OF_THE_RULE = frozenset({"second_skipped", "source_ignored", "impossible"})
 
 
 def cautions(replays: Replays, summary: Summary) -> list[Reason]:
     """After all runs were replayed."""
     automation = replays.automation
     return [
-        *_of_the_rule(automation),
+        *of_the_rule(automation),
         *_of_the_metric(automation, summary),
         *_of_the_filters(automation, summary),
         *_of_the_firings(summary),
@@ -72,7 +74,8 @@ def _sentences() -> dict[str, str]:
 # --- By what it says ------------------------------------------------------------------------------
 
 
-def _of_the_rule(automation: Automation) -> Iterator[Reason]:
+def of_the_rule(automation: Automation) -> Iterator[Reason]:
+    """What needs no run to be seen."""
     config = automation.config
     if automation.period != 0 and not automation.per_status:
         statuses = set(config.get("statuses", []))

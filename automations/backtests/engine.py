@@ -66,6 +66,11 @@ class Replays:
         """The runs of the scope in the span, newest first."""
         return runs_of(self.automation).filter(created_at__gte=self.since).order_by("-pk")
 
+    def of(self, run: Run) -> Replay:
+        """One run, of any time."""
+        (found,) = self._kind.replay([run])
+        return found
+
     @cached_property
     def total(self) -> int:
         """How many runs will be looked at."""

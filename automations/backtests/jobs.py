@@ -17,10 +17,11 @@ from django.db import connection
 
 from automations.backtests.drafts import Draft
 from automations.backtests.engine import Replays
-from automations.backtests.report import Report
-from automations.models import Backtest
+from automations.backtests.report import Report, in_words
+from automations.models import Backtest, BacktestState
 from automations.services import backtests
 from automations.services.backtests import Progress
+from runs import clock
 from runs.models import User
 
 # Seconds between two notes of a worker.
@@ -31,9 +32,13 @@ class _OverError(Exception):
     """Nobody waits for the rest any more."""
 
 
-def try_out(draft: Draft, *, person: User) -> Backtest | dict[str, Any]:
-    """The result, if it is there within a moment (`TRIPLINE_BACKTEST_AT_ONCE`); else a job that has its
-    beginning. Raises `ValidationError` for a rule that cannot be tried."""
+def try_out(draft: Draft, *, person: User) -> Backtest:
+    """Finished and not saved, if the result is there within a moment (`TRIPLINE_BACKTEST_AT_ONCE`); else a
+    job that has its beginning. Whatever the person tried before ends.
+
+    Raises `ValidationError` for a rule that cannot be tried.
+    """
+    backtests.cancel_those_of(person)
     deadline = time.monotonic() + settings.TRIPLINE_BACKTEST_AT_ONCE
 
     def beat() -> None:
@@ -42,8 +47,33 @@ def try_out(draft: Draft, *, person: User) -> Backtest | dict[str, Any]:
 
     report = Report(_replays(draft, beat))
     if _work(report):
-        return report.as_json()
+        return _done(draft, report)
     return backtests.start(draft.as_json(), person=person, progress=_progress(report))
+
+
+def _done(draft: Draft, report: Report) -> Backtest:
+    """A job that nobody has to come back for."""
+    known = _progress(report)
+    return Backtest(
+        draft=draft.as_json(),
+        state=BacktestState.FINISHED,
+        done=known.done,
+        total=known.total,
+        result=known.result,
+        created_at=clock.now(),
+    )
+
+
+def told(job: Backtest) -> dict[str, Any]:
+    """How far it is and what is known so far, in the active language."""
+    return {
+        "id": job.pk,
+        "state": job.state,
+        "done": job.done,
+        "total": job.total,
+        "problem": job.problem,
+        **in_words(job.result, job.draft["event_type"]),
+    }
 
 
 def begin(pk: int) -> None:

@@ -97,7 +97,8 @@ class Scan:
         if sum(span.finite_count for span in spans) < len(values):
             finite = list(filter(math.isfinite, values))
         ordinal = spans[0].finite_before - len(before)
-        track = Track([*before, *finite] if before else finite, new=len(before), ordinal=ordinal)
+        known = [*before, *finite] if before else finite
+        track = Track(known, new=len(before), ordinal=ordinal, pulse=self._beat)
         whole = Series((), (), values, spans[0].first_index, spans[0].finite_before)
         event_type: Any = self._rule.event_type
         facts = event_type.gather(View(self._place, whole, track, [*earlier, *spans]), self._rule.config)

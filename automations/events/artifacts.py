@@ -52,14 +52,15 @@ class PatternEventType(ArtifactEventType):
 
     def decide(self, config: Config, facts: Mapping[str, Any]) -> Verdict:
         pattern = config[self.field]
-        names = self._names(facts)
+        names = self.names(facts)
         if not pattern or any(regex.search(pattern, name) for name in names):
             return Verdict.yes()
         if not names:
             return Verdict.no("no_names", pattern=pattern)
         return Verdict.no("differs", names=", ".join(f"“{name}”" for name in names), pattern=pattern)
 
-    def _names(self, facts: Mapping[str, Any]) -> list[str]:
+    def names(self, facts: Mapping[str, Any]) -> list[str]:
+        """What the pattern is tested against."""
         found = facts[self.tested]
         return list(found) if isinstance(found, list) else [found]
 
@@ -68,7 +69,7 @@ class PatternEventType(ArtifactEventType):
         pattern = config[self.field]
         if not pattern:
             return Reason("happened", {"subject": subject})
-        name = next(name for name in self._names(facts) if regex.search(pattern, name))
+        name = next(name for name in self.names(facts) if regex.search(pattern, name))
         data = {"name": name, "pattern": pattern, "subject": subject}
         return Reason("matches", {**data, "from": facts["previous_version"], "to": facts["artifact_version"]})
 

@@ -181,12 +181,14 @@ class RunMetricChange(MetricEventType[MetricFacts]):
             "prior": config["prior_window"],
         }
 
+    def compared_text(self, config: Config) -> str:
+        seen = aggregate_text(config, config["window"])
+        return f"{seen} vs {aggregate_text(config, config['prior_window'])}"
+
     def filter_text(self, config: Config) -> str:
         sign = {"increase": "+", "decrease": "−", "any": "±"}[config["direction"]]
         unit = "" if config["change_type"] == "absolute" else " × prior"
-        seen = aggregate_text(config, config["window"])
-        prior = aggregate_text(config, config["prior_window"])
-        return f"{seen} vs {prior}: {sign}{config['threshold']:.12g}{unit}"
+        return f"{self.compared_text(config)}: {sign}{config['threshold']:.12g}{unit}"
 
 
 def _changes(current: Sequence[float], prior: Sequence[float], *, relative: bool) -> list[float]:

@@ -205,6 +205,7 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
     def _moments(self, config: Config, facts: ZScoreFacts, end: int) -> Moments | None:
         if config["baseline"] == "runs":
             return facts.compared_at(end).moments
+        facts.track.pulse()  # with a long window one score takes a millisecond, and all may be needed
         return Moments.of(facts.track.window(end - 1, config["window"]))
 
     def met(self, config: Config, number: float) -> bool:
@@ -250,8 +251,9 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
             "window": config["window"],
         }
 
+    def compared_text(self, config: Config) -> str:
+        return f"z({config['metric']}, {config['window']} {config['baseline']})"
+
     def filter_text(self, config: Config) -> str:
         sign = {"above": "≥ ", "below": "≤ −", "either": "≥ ±"}[config["direction"]]
-        return (
-            f"z({config['metric']}, {config['window']} {config['baseline']}) {sign}{config['threshold']:.12g}"
-        )
+        return f"{self.compared_text(config)} {sign}{config['threshold']:.12g}"

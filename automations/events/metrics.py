@@ -86,6 +86,8 @@ class MetricEventType(RunEventType[M], Generic[M]):
     """
 
     source = MetricBatch
+    # Whether the numbers that are compared are of the metric's own kind, so that both fit in one picture.
+    compares_values: ClassVar[bool] = False
     # What `decide` reads; fields beside the common ones come from `more`.
     facts_class: ClassVar[type[MetricFacts]] = MetricFacts
     variables = (
@@ -137,8 +139,12 @@ class MetricEventType(RunEventType[M], Generic[M]):
         """The numbers of one hit; `value`, `window` and `count` among them."""
         raise NotImplementedError
 
+    def compared_text(self, config: Config) -> str:
+        """What is compared in a few characters, the same in every language."""
+        raise NotImplementedError
+
     def filter_text(self, config: Config) -> str:
-        """The condition in a few characters, the same in every language."""
+        """The condition likewise."""
         raise NotImplementedError
 
     def clause(self, config: Config) -> str:
@@ -349,6 +355,7 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
 
     key = "run_metric_threshold"
     label = _("Run metrics threshold met")
+    compares_values = True
     config_form = ThresholdForm
     sentences = {
         **MetricEventType.sentences,
@@ -446,9 +453,12 @@ class RunMetricThreshold(MetricEventType[MetricFacts]):
         number = f"{limit(config):.12g}"
         return str(compared) % {"subject": aggregate_words(config, config["window"]), "threshold": number}
 
+    def compared_text(self, config: Config) -> str:
+        return aggregate_text(config, config["window"])
+
     def filter_text(self, config: Config) -> str:
         comparison = f"{SYMBOLS[config['comparison']]} {config['threshold']:.12g}"
-        return f"{aggregate_text(config, config['window'])} {comparison}"
+        return f"{self.compared_text(config)} {comparison}"
 
 
 def aggregate_text(config: Config, window: int) -> str:

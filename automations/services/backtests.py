@@ -35,7 +35,7 @@ class Progress:
 @transaction.atomic
 def start(draft: dict[str, Any], *, person: User, progress: Progress) -> Backtest:
     """A new job for what `progress` is the beginning of. A person has one at a time: an older one ends."""
-    _cancel_all(Backtest.objects.filter(created_by=person))
+    cancel_those_of(person)
     job = Backtest.objects.create(
         created_by=person,
         draft=draft,
@@ -46,6 +46,13 @@ def start(draft: dict[str, Any], *, person: User, progress: Progress) -> Backtes
     )
     transaction.on_commit(partial(doorbell.ring_backtest, job.pk), robust=True)
     return job
+
+
+@transaction.atomic
+def cancel_those_of(person: User) -> None:
+    """End what somebody tried before."""
+    if _cancel_all(Backtest.objects.filter(created_by=person)):
+        _ring_for_next()
 
 
 @transaction.atomic

@@ -66,14 +66,14 @@ def check_action(draft: ActionDraft, *, scope: Scope | None = None) -> ActionDra
     if integration is not None and team is not None and integration.team_id != team.pk:
         raise ValidationError({"integration": _("Choose an integration of team %(team)s.") % {"team": team}})
     config = action_type.config_form.parse(draft.config)
-    action_type.check(config, _variables(integration, action_type))
+    action_type.check(config, variables(integration, action_type))
     audience = integration.team if integration else scope
     if audience is not None:
         action_type.check_audience(config, access.people(audience))
     return ActionDraft(draft.type, integration, config)
 
 
-def _variables(integration: Integration | None, action_type: ActionType) -> list[str]:
+def variables(integration: Integration | None, action_type: ActionType) -> list[str]:
     """Those of every event type: one that does not apply is empty, only an unknown one is refused."""
     names = sorted({name for event_type in EVENTS for name in event_type.all_variables()})
     if integration is not None and action_type.takes_secrets:

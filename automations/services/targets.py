@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from automations.models import (
 )
 from runs import clock
 from runs.errors import Conflict
+from runs.models import Team
 from runs.names import validate_text
 from runs.services.saving import save_named
 
@@ -164,6 +166,25 @@ def _send_off(integration: Integration) -> None:
 
 def save_inbox(inbox: Inbox) -> Inbox:
     return save_named(inbox)
+
+
+@transaction.atomic
+def open_inbox(team: Team) -> Integration:
+    """A webhook of the team that posts to an inbox of the team's own; both are made where there is none."""
+    inbox = team.inboxes.order_by("pk").first() or save_inbox(Inbox(team=team, name=_free(team.inboxes)))
+    mine = team.integrations.filter(type="webhook").exclude(url_ciphertext="").order_by("pk")
+    known = next((integration for integration in mine if _points_at(integration, inbox.url)), None)
+    if known is not None:
+        return known
+    webhook = Integration(team=team, type="webhook", name=_free(team.integrations))
+    return save_integration(webhook, url=inbox.url)
+
+
+def _free(named: Any) -> str:
+    """A name that nothing of the team has yet: “inbox”, “inbox 2” …"""
+    taken = set(named.filter(name__startswith="inbox").values_list("name", flat=True))
+    names = (f"inbox {number}" if number > 1 else "inbox" for number in itertools.count(1))
+    return next(name for name in names if name not in taken)
 
 
 @transaction.atomic

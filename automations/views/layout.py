@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 
-from automations.access import Scope, require_scope_role
+from automations.access import Scope, require_scope_role, writes_somewhere
 from automations.models import Execution
 from registry import paths
 from registry.models import Collection, Registry
@@ -65,7 +65,8 @@ def may(require: Callable[..., None], *what: Any) -> bool:
 
 def add_url(person: Person, scope: Scope | None) -> str:
     """Where those who may make an automation for this scope do so; "" for the others."""
-    if scope is None or not person.is_staff or not may(require_scope_role, person, scope, Role.MEMBER):
-        return ""
-    kind = scope._meta.model_name
-    return f"{reverse('admin:automations_automation_add')}?scope_type={kind}&{kind}={scope.pk}"
+    page = reverse("automation-new")
+    if scope is None:
+        return page if writes_somewhere(person) else ""
+    may_write = may(require_scope_role, person, scope, Role.MEMBER)
+    return f"{page}?{scope._meta.model_name}={scope.pk}" if may_write else ""

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _, gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from automations import access, fired, overview, testfire, wording
+from automations import access, fired, overview, subjects, testfire, wording
 from automations.models import Automation, Execution, Mode
 from automations.services import rules
 from automations.views.layout import add_url, layout_of, may
@@ -76,7 +76,7 @@ def _list(
 @login_required
 def automation(request: HttpRequest, pk: int) -> HttpResponse:
     """The rule in one sentence, its state, and the newest of what it did."""
-    found = _automation_or_404(request, pk)
+    found = automation_or_404(request, pk)
     mine = access.executions(request.user).filter(automation=found).order_by("-pk")
     newest = fired.read(mine[:RECENT], request.user)
     scope = found.scope
@@ -91,13 +91,14 @@ def automation(request: HttpRequest, pk: int) -> HttpResponse:
             "actions": _actions(found, request),
             "more": len(newest) == RECENT and mine[RECENT:].exists(),
             "may_write": may_write,
-            "may_edit": may_write and request.user.is_staff,
             "mutes": MUTES.items(),
+            "kind": subjects.kind(found),
+            "offered": subjects.offered(found, request.user),
         },
     )
 
 
-def _automation_or_404(request: HttpRequest, pk: int) -> Automation:
+def automation_or_404(request: HttpRequest, pk: int) -> Automation:
     return get_object_or_404(overview.with_scopes(access.automations(request.user)), pk=pk)
 
 
@@ -117,7 +118,7 @@ def _actions(automation: Automation, request: HttpRequest) -> list[tuple[str, st
 @login_required
 def change_mode(request: HttpRequest, pk: int) -> HttpResponse:
     """Switch it on or off, let it only record, or mute it for a while."""
-    found = _automation_or_404(request, pk)
+    found = automation_or_404(request, pk)
     access.require_scope_role(request.user, found.scope, Role.MEMBER)
     mode, hours = request.POST.get("mode", ""), request.POST.get("hours", "")
     if mode not in Mode.values or (mode == Mode.MUTED and hours not in MUTES):
@@ -142,7 +143,7 @@ def _said(mode: Mode, how_long: str) -> str:
 @login_required
 def fire_test(request: HttpRequest, pk: int) -> HttpResponse:
     """Send its actions with an example, marked as a test."""
-    found = _automation_or_404(request, pk)
+    found = automation_or_404(request, pk)
     access.require_scope_role(request.user, found.scope, Role.MEMBER)
     execution: Execution = testfire.fire_by_hand(found, actor=request.user)  # type: ignore[arg-type]  # signed in
     messages.success(request, _("Fired by hand, with an example. What came of it stands below."))

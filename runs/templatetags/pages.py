@@ -28,6 +28,12 @@ def panels(context: dict[str, Any], place: str, subject: object = None) -> SafeS
     return mark_safe("".join(_PANELS[place].parts(context["request"], subject)))  # noqa: S308  # rendered
 
 
+@register.simple_tag(takes_context=True)
+def bell(context: dict[str, Any], project: Project) -> str:
+    """The address to which a chart's bell adds its metric; "" for who may make nothing here."""
+    return next(filter(None, places.BELL.parts(context["request"], project)), "")
+
+
 @register.inclusion_tag("runs/tabs.html", takes_context=True)
 def project_tabs(context: dict[str, Any], project: Project, current: str) -> dict[str, Any]:
     """The pages of a project; `current` is the key of the one that is shown."""

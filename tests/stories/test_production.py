@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +27,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with house(tmp_path_factory.mktemp("production")) as built:
+    # No backtest is done at once: workers do them.
+    with house(tmp_path_factory.mktemp("production"), env={"TRIPLINE_BACKTEST_AT_ONCE": "0"}) as built:
         yield built
 
 
@@ -118,3 +122,65 @@ def test_nothing_was_sent_under_two_ids(running: House, receiver: Receiver, run:
     ids = {row["explanation"]["step"]: [each["webhook_id"] for each in row["deliveries"]] for row in rows}
     assert ids == {letter.data["step"]: [letter.webhook_id] for letter in receiver.letters}
     assert {row["state"] for row in rows} == {"finished"}
+
+
+# --- Backtests ------------------------------------------------------------------------------------
+
+
+def try_out(rest: Rest, project: int, **event: Any) -> int:
+    """A backtest of a rule on the loss; its id."""
+    body = {"scope": {"type": "project", "id": project}, "event": {"metric": "loss", **event}}
+    return int(rest.post("automations/backtest/", body)["id"])
+
+
+def logged(rest: Rest, values: Iterable[float]) -> int:
+    """A run that logged these; its project."""
+    run = rest.post("runs/", {"project": "main/trials"})
+    rest.post(f"runs/{run['id']}/metrics/", {"points": [{"values": {"loss": value}} for value in values]})
+    return int(run["project"])
+
+
+def seconds_used(running: House) -> float:
+    """How long the workers' processes kept a core busy so far."""
+    total = 0.0
+    for worker in running.workers:
+        assert worker.process is not None
+        fields = Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def test_a_worker_does_a_backtest_and_says_what_it_found(running: House) -> None:
+    rest = running.rest
+    project = logged(rest, [0.1, 0.9, 0.2])
+    high = {"type": "run_metric_threshold", "aggregation": "none", "comparison": "above", "threshold": 0.6}
+    job = try_out(rest, project, **high)
+    found: dict[str, Any] = {}
+
+    def is_over() -> bool:
+        found.update(rest.get(f"automations/backtests/{job}/"))
+        return found["state"] not in {"pending", "running"}
+
+    wait_for(is_over, within=30, every=0.1)
+    assert (found["state"], found["problem"], found["done"], found["total"]) == ("finished", "", 1, 1)
+    assert found["runs"][0]["firings"][0]["text"] == "loss = 0.9 > 0.6 at step 1"
+
+
+def test_a_backtest_that_is_cancelled_is_not_worked_on_any_more(running: House) -> None:
+    """Of one run in which every score must be computed exactly: half a minute of work, if nobody stops it."""
+    rest = running.rest
+    project = logged(rest, [1 + number % 7 * 1e-15 for number in range(30_000)])
+    near = {"type": "run_metric_zscore", "baseline": "values", "direction": "above", "threshold": 1.6}
+    job = f"automations/backtests/{try_out(rest, project, window=10_000, **near)}/"
+    wait_for(lambda: rest.get(job)["state"] == "running", within=30, every=0.05)
+    before = seconds_used(running)
+    wait_for(lambda: seconds_used(running) > before + 1, within=60)  # it really works on it
+    assert rest.post(f"{job}cancel/", {})["state"] == "cancelled"
+
+    def is_idle() -> bool:
+        earlier = seconds_used(running)
+        time.sleep(2)  # the stretch that is looked at
+        return seconds_used(running) < earlier + 0.5
+
+    wait_for(is_idle, within=15)
+    assert rest.get(job)["state"] == "cancelled"

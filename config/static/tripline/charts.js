@@ -2,7 +2,8 @@
 //
 // The page says what there is: every [data-line] is a run with the address of its series, every
 // figure[data-name] a metric. A figure is loaded when it scrolls into view, thinned to what its width can
-// show; while a run runs, it is asked every two seconds whether there is more.
+// show; while a run runs, it is asked every two seconds whether there is more. A figure[data-drawing] brings
+// its picture along.
 (() => {
   "use strict";
   const EVERY = 2000;
@@ -10,7 +11,7 @@
   const plots = new Map();
   const view = { smoothing: 0, log: false, ranges: {}, marks: [], thresholds: [] };
   const lines = () => [...document.querySelectorAll("[data-line]")];
-  const word = (name) => document.getElementById("charts").dataset[name] || "";
+  const word = (name) => document.querySelector(`[data-${name}]`)?.dataset[name] || "";
 
   // --- Colours: the style sheet's, as a canvas understands them ---
   const probe = document.createElement("span");
@@ -50,7 +51,7 @@
       this.figure = figure;
       this.name = figure.dataset.name;
       this.source = figure.dataset.source;
-      this.wanted = figure.dataset.lines.split(" ").filter(Boolean).map(Number);
+      this.wanted = (figure.dataset.lines || "").split(" ").filter(Boolean).map(Number);
       this.series = [];
       this.round = 0;
       this.isSeen = false;
@@ -61,6 +62,7 @@
 
     get key() { return `${this.source}/${this.name}`; }
     get range() { return view.ranges[this.source] || null; }
+    get smoothing() { return view.smoothing; }
     get marks() { return view.marks.filter((mark) => mark.source === this.source && mark.metric === this.name); }
     get thresholds() { return view.thresholds.filter((one) => one.source === this.source && one.metric === this.name); }
 
@@ -99,11 +101,11 @@
       return this.series.flatMap((one) => {
         const name = `series-${(one.number % 10) + 1}`;
         const points = one.steps.map((step, i) => place(step, one.values[i])).sort((a, b) => a.x - b.x);
-        const label = lines()[one.number].dataset.line;
-        const line = { label, data: points, borderColor: colour(name), backgroundColor: colour(name), borderWidth: 1.6, borderDash: one.number % 10 > 4 ? [5, 3] : [] };
-        if (!view.smoothing) return [line];
+        const label = one.label ?? lines()[one.number].dataset.line;
+        const line = { label, data: points, borderColor: colour(name, one.faint ? 0.7 : 1), backgroundColor: colour(name), borderWidth: one.faint ? 1 : 1.6, borderDash: one.number % 10 > 4 ? [5, 3] : [] };
+        if (!this.smoothing) return [line];
         return [
-          { ...line, data: smoothed(points, view.smoothing) },
+          { ...line, data: smoothed(points, this.smoothing) },
           { ...line, borderColor: colour(name, 0.28), borderWidth: 1, isRaw: true },
         ];
       });
@@ -111,7 +113,7 @@
 
     // What is no finite number, with the step at which it was logged.
     odd() {
-      return this.series.flatMap((one) => one.values.flatMap((value, i) => (isNumber(value) ? [] : [{ step: one.steps[i], value, number: one.number }])));
+      return this.series.flatMap((one) => one.values.flatMap((value, i) => (isNumber(value) || value === null ? [] : [{ step: one.steps[i], value, number: one.number }])));
     }
 
     draw() {
@@ -140,7 +142,7 @@
         elements: { point: { radius: lonely, hitRadius: 6, hoverRadius: 4 } },
         plugins: { legend: { display: false }, tooltip: { filter: (item) => !item.dataset.isRaw, callbacks: { title: (items) => (items.length ? `${word("step")} ${items[0].parsed.x}` : ""), label: (item) => `${item.dataset.label}: ${readable(item.parsed.y)}` } } },
         scales: {
-          x: { type: "linear", bounds: "data", min, max, ticks: { color: faint, font, maxRotation: 0, autoSkipPadding: 16, precision: 0, includeBounds: false }, grid: { display: false } },
+          x: { type: "linear", bounds: "data", min, max, afterBuildTicks: thinned, ticks: { color: faint, font, maxRotation: 0, autoSkipPadding: 16, precision: 0, includeBounds: false }, grid: { display: false } },
           y: { type: view.log ? "logarithmic" : "linear", ...this.room(), ticks: { color: faint, font, maxTicksLimit: 6, callback: (value) => readable(value) }, grid, border: { display: false } },
         },
       };
@@ -245,6 +247,36 @@
     }
   }
 
+  // The first and the last step are ticks too; the ones beside them need room.
+  function thinned({ ticks }) {
+    const gap = (i) => ticks[i + 1].value - ticks[i].value;
+    if (ticks.length < 4) return;
+    if (gap(ticks.length - 2) < gap(1) / 2) ticks.splice(-2, 1);
+    if (gap(0) < gap(1) / 2) ticks.splice(1, 1);
+  }
+
+  // --- A picture that the page brings along ---
+  class Drawing extends Plot {
+    constructor(figure) {
+      super(figure);
+      this.told = JSON.parse(figure.dataset.drawing);
+    }
+
+    get key() { return ""; }
+    get range() { return null; }
+    get smoothing() { return 0; }
+    get marks() { return this.told.marks; }
+    get thresholds() { return this.told.thresholds; }
+
+    load() {
+      this.isStale = false;
+      this.series = this.told.lines.map((line, number) => ({ number, ...line }));
+      this.draw();
+    }
+
+    listen() {}
+  }
+
   // A value between two gaps has no line: it is shown as a dot.
   function lonely({ dataIndex, dataset }) {
     const at = (i) => dataset.data[i] && dataset.data[i].y !== null;
@@ -338,9 +370,9 @@
       plot.forget();
       plots.delete(figure);
     }
-    for (const figure of document.querySelectorAll("figure[data-name]")) {
+    for (const figure of document.querySelectorAll("figure[data-name], figure[data-drawing]")) {
       if (plots.has(figure)) continue;
-      plots.set(figure, new Plot(figure));
+      plots.set(figure, figure.dataset.drawing ? new Drawing(figure) : new Plot(figure));
       watcher.observe(figure);
     }
   }
@@ -387,6 +419,7 @@
 
   tools();
   adopt();
+  document.addEventListener("htmx:load", adopt);
   for (const line of lines()) if (line.dataset.live) follow(line.dataset.live, false);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 })();
