@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
@@ -64,7 +66,41 @@ def require_role(user: Person, collection: Collection, at_least: Role) -> None:
         access.require_role(user, collection.project.team, at_least)
 
 
+def require_version_member(user: Person, version: ArtifactVersion) -> None:
+    """Tags and words of a version are changed where it was made, not by those who see it by a link."""
+    if not collections(user).filter(pk=version.home_id).exists():
+        # Without the name of a team that is none of this person's.
+        raise PermissionDenied(_("A version is changed by members of the team that made it."))
+    require_role(user, version.home, Role.MEMBER)
+
+
+def require_publishing(user: Person, version: ArtifactVersion) -> None:
+    """A link shows a version to other people: only who may write where it is now may make one."""
+    teams = access.teams(user, at_least=Role.MEMBER)
+    mine = Q(project__team__in=teams.values("pk"))
+    mine |= Q(registry__in=registries(user, at_least=Role.MEMBER).values("pk"))
+    holding = Q(pk=version.home_id) | Q(memberships__version=version)
+    if not collections(user).filter(mine, holding).exists():
+        raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))
+
+
+def linkable(user: Person, version: ArtifactVersion) -> QuerySet[Collection]:
+    """The registry collections to which `user` may link the version, and that do not hold it yet."""
+    mine = registries(user, at_least=Role.MEMBER)
+    found = collections(user).filter(registry__in=mine.values("pk"))
+    return found.exclude(memberships__version=version)
+
+
 def require_alias_role(user: Person, collection: Collection, alias: str) -> None:
     """A protected alias is moved by admins of the registry alone."""
     protected = collection.registry is not None and alias in collection.registry.protected_aliases
     require_role(user, collection, Role.ADMIN if protected else Role.MEMBER)
+
+
+def movable(user: Person, collection: Collection, aliases: Iterable[str]) -> list[str]:
+    """Those of the aliases that `user` may move or take away."""
+    if not access.may(require_role, user, collection, Role.MEMBER):
+        return []
+    protected = collection.registry.protected_aliases if collection.registry else []
+    moves_all = not protected or access.may(require_role, user, collection, Role.ADMIN)
+    return [alias for alias in aliases if moves_all or alias not in protected]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -195,7 +195,7 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         collection = self._writable()
         body = LinkSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
-        _require_publishing(self.person, body.validated_data["version"])
+        access.require_publishing(self.person, body.validated_data["version"])
         for alias in body.validated_data["aliases"]:
             access.require_alias_role(self.person, collection, alias)
         membership, created = version_services.link_version(
@@ -234,13 +234,3 @@ def _parent_is_visible(collection: Collection, user: Any) -> bool:
     except PermissionDenied:
         return False
     return True
-
-
-def _require_publishing(user: Any, version: ArtifactVersion) -> None:
-    """A link shows a version to other people: only who may write where it is now may make one."""
-    teams = runs_access.teams(user, at_least=Role.MEMBER)
-    registries = access.registries(user, at_least=Role.MEMBER)
-    mine = Q(project__team__in=teams.values("pk")) | Q(registry__in=registries.values("pk"))
-    holding = Q(pk=version.home_id) | Q(memberships__version=version)
-    if not access.collections(user).filter(mine, holding).exists():
-        raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))

@@ -8,6 +8,7 @@ import pytest
 from automations.actions import http
 from automations.models import Backtest
 from registry.services.collections import set_registry_member, tag_collection
+from registry.services.uses import use_version
 from registry.services.versions import link_version
 from runs import clock
 from runs.models import Role, User
@@ -100,6 +101,8 @@ def ids(penguins: Cast, ours: House, root: User) -> dict[str, int]:
         result={"summary": {"not_evaluated": []}, "warnings": [], "runs": [], "truncated": False},
         created_at=clock.now(),
     )
+    user_run = cast.new_run(ours.project, user=penguins.ada, name="reader")
+    use_version(user_run, ours.version)
     found = {name: getattr(ours, name).pk for name in House.__dataclass_fields__}
     return found | {
         "organization": penguins.organization.pk,
@@ -108,6 +111,7 @@ def ids(penguins: Cast, ours: House, root: User) -> dict[str, int]:
         "regular": regular.pk,
         "member": penguins.team.members.get(user=penguins.max).pk,
         "spare": cast.secret(penguins.team, "spare", "value").pk,
+        "user_run": user_run.pk,
         "unused": cast.webhook(penguins.team, "https://hooks.example.com/", name="unused").pk,
     }
 
