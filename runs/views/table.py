@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 from rest_framework.exceptions import ValidationError
@@ -28,6 +29,7 @@ from runs.places import Tab
 from runs.rest.paging import KeysetPagination, StableOrderingFilter
 from runs.services import runs as services
 from runs.views.lookup import project_of
+from runs.zones import zone_of
 
 # How many metrics are shown where none was chosen, and how many can be.
 METRICS_SHOWN = 3
@@ -114,9 +116,10 @@ def _page(request: HttpRequest, project: Project) -> Page:
     there = Run.objects.filter(project=project, deleted_at__isnull=True)
     everything = there.select_related("user", "lane").defer("config")
     try:
-        found = TableFilterSet(request.GET, queryset=everything, request=request)
-        if not found.is_valid():
-            raise ValidationError(found.errors)
+        with timezone.override(zone_of(request)):  # a day without a time is the reader's
+            found = TableFilterSet(request.GET, queryset=everything, request=request)
+            if not found.is_valid():
+                raise ValidationError(found.errors)
         ordered = Order().filter_queryset(asked, found.qs, cast(Any, Order))
         rows = pages.paginate_queryset(ordered, asked)
     except ValidationError as refusal:

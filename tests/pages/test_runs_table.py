@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
@@ -62,6 +63,17 @@ def test_runs_are_filtered_and_sorted(max_: Client, three: list[Run], query: str
     assert sorted(shown(max_, query)) == sorted(names)
     if "name" not in query.partition("ordering=")[2]:  # databases disagree about capitals
         assert shown(max_, query) == names
+
+
+def test_days_of_the_filter_are_the_readers(max_: Client, penguins: Cast) -> None:
+    """At 20:00 by UTC it is the next morning in Tokyo."""
+    run = new_run(penguins.project, name="late")
+    Run.objects.filter(pk=run.pk).update(created_at=datetime(2026, 9, 1, 20, tzinfo=UTC))
+    assert shown(max_, "?created_after=2026-09-02") == []
+    assert shown(max_, "?created_before=2026-09-02") == ["late"]
+    max_.cookies["zone"] = "Asia%2FTokyo"
+    assert shown(max_, "?created_after=2026-09-02") == ["late"]
+    assert shown(max_, "?created_before=2026-09-02") == []
 
 
 @pytest.mark.parametrize(
