@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, StorageState
@@ -69,10 +70,29 @@ def window(browser: Browser, server: UpServer, session: StorageState | None = No
         assert found.troubles == []
 
 
+LANGUAGES = ("en", "ja")
+# Widths in pixels, schemes of colours, and the rules of axe that are asked again there (all, where none is
+# named): what a page is made of does not change with its colours.
+_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+_LOOKS: list[tuple[int, Literal["light", "dark"], dict[str, Any] | None]] = [
+    (1280, "light", None),
+    (1280, "dark", _COLOURS),
+    (390, "dark", None),
+    (390, "light", _COLOURS),
+]
+
+
 def assert_accessible_and_fitting(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
-    for width in (1280, 390):
+    """As it is open now: wide and narrow, in light and dark colours."""
+    for width, scheme, options in _LOOKS:
         page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
+        found = Axe().run(page, options=options)
+        assert found.violations_count == 0, f"{page.url} {width} {scheme}\n{found.generate_report()}"
         hidden = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert hidden <= 0, f"{page.url} is {hidden} pixels wider than {width}"
+
+
+def read_in(page: Page, language: str) -> None:
+    """From the next page on."""
+    page.set_extra_http_headers({"Accept-Language": language})

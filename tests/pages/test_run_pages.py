@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.pages.browsing import MARKUP, PATIENCE, Visitor, assert_accessible_and_fitting
+from tests.pages.browsing import LANGUAGES, MARKUP, PATIENCE, Visitor, assert_accessible_and_fitting, read_in
 from tests.stories import embedded_alone
 from tests.stories.rest import Rest
 
@@ -306,12 +306,12 @@ PLACES: Mapping[str, Callable[[Page], object] | None] = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_pages_of_runs_are_accessible_and_fit_a_phone(
-    visitor: Visitor, lab: dict[str, int], scheme: Any
+    visitor: Visitor, lab: dict[str, int], language: str
 ) -> None:
     page = visitor.page
-    page.emulate_media(color_scheme=scheme)
+    read_in(page, language)
     for place, ready in PLACES.items():
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(place)

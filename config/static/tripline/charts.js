@@ -140,7 +140,7 @@
         elements: { point: { radius: lonely, hitRadius: 6, hoverRadius: 4 } },
         plugins: { legend: { display: false }, tooltip: { filter: (item) => !item.dataset.isRaw, callbacks: { title: (items) => (items.length ? `${word("step")} ${items[0].parsed.x}` : ""), label: (item) => `${item.dataset.label}: ${readable(item.parsed.y)}` } } },
         scales: {
-          x: { type: "linear", bounds: "data", min, max, ticks: { color: faint, font, maxRotation: 0, autoSkipPadding: 16, precision: 0, includeBounds: false }, grid: { display: false } },
+          x: { type: "linear", bounds: "data", min, max, afterBuildTicks: apart, ticks: { color: faint, font, maxRotation: 0, autoSkipPadding: 16, precision: 0, includeBounds: false }, grid: { display: false } },
           y: { type: view.log ? "logarithmic" : "linear", ...this.room(), ticks: { color: faint, font, maxTicksLimit: 6, callback: (value) => readable(value) }, grid, border: { display: false } },
         },
       };
@@ -249,6 +249,12 @@
   function lonely({ dataIndex, dataset }) {
     const at = (i) => dataset.data[i] && dataset.data[i].y !== null;
     return dataset.data.length === 1 || (at(dataIndex) && !at(dataIndex - 1) && !at(dataIndex + 1)) ? 2.5 : 0;
+  }
+
+  // The end of the data is a tick too: not so close to the last round one that their labels overlap.
+  function apart({ ticks }) {
+    const [third, second, last] = ticks.slice(-3).map((tick) => tick.value);
+    if (ticks.length > 2 && last - second < (second - third) * 0.7) ticks.pop();
   }
 
   function stroke(ctx, style, dash, ...ends) {
