@@ -14,8 +14,9 @@ from django.db.models import Q, QuerySet
 
 from automations import doorbell, outlets, turns
 from automations.actions.base import ACTIONS
-from automations.models import Delivery, DeliveryState, Integration, Outlet
-from runs import clock
+from automations.models import Delivery, DeliveryState, Execution, Integration, Outlet
+from runs import clock, statements
+from runs.statements import Columns
 
 # Beyond the integration's own timeout: after that long a claimed delivery is taken to be abandoned.
 LEASE_MARGIN = timedelta(seconds=30)
@@ -50,7 +51,7 @@ def due(now: datetime) -> QuerySet[Delivery]:
 
 def take(integration_id: int | None) -> Claim | None:
     """What goes out next through an outlet, or None when nothing may now."""
-    if not _waiting(integration_id, clock.now()).exists():
+    if not _is_due(integration_id, clock.now()):
         return None  # asked without the lock first: most rings come too late
     with transaction.atomic():
         outlet = outlets.lock(integration_id)
@@ -71,26 +72,46 @@ def _take(outlet: Outlet, now: datetime) -> Claim | None:
     if first is None:
         return None
     claim = Claim(uuid.uuid4(), [first, *_companions(first, now)])
-    integration = outlets.with_secrets(outlet.integration.pk) if outlet.integration else None
     for delivery in claim.deliveries:
-        delivery.integration = integration
+        delivery.integration = outlet.integration
     _mark(claim, now)
     outlets.keep_pace(outlet, now)
     _call_help(outlet, now, room=room - 1)
     return claim
 
 
-def _waiting(integration_id: int | None, now: datetime) -> QuerySet[Delivery]:
-    rows = Delivery.objects.filter(integration=integration_id, state=DeliveryState.PENDING, next_at__lte=now)
-    return rows.select_related("execution").defer("execution__snapshot").order_by("next_at", "pk")
+def _is_due(integration_id: int | None, now: datetime) -> bool:
+    where, parameters = outlets.of(integration_id)
+    statement = f"SELECT 1 FROM automations_delivery d {_WAITS} AND d.{where} LIMIT 1"  # noqa: S608
+    return bool(statements.rows(statement, [statements.stored(now), *parameters]))
+
+
+def _waiting(integration_id: int | None, now: datetime, *, most: int, type: str = "") -> list[Delivery]:
+    """So many that are due, the oldest first; `type`: of this kind alone."""
+    where, parameters = outlets.of(integration_id)
+    only, kind = ("AND d.type = %s", [type]) if type else ("", [])
+    statement = f"{_READ} {_WAITS} AND d.{where} {only} ORDER BY d.next_at, d.id LIMIT %s"
+    found = statements.rows(statement, [statements.stored(now), *parameters, *kind, most])
+    own = len(_DELIVERY)
+    return [_DELIVERY.read(row[:own], execution=_EXECUTION.read(row[own:])) for row in found]
+
+
+_DELIVERY, _EXECUTION = Columns(Delivery, "d"), Columns(Execution, "e", leave_out=["snapshot"])
+_READ = (
+    f"SELECT {_DELIVERY.text}, {_EXECUTION.text} FROM automations_delivery d"  # noqa: S608 (names of ours)
+    " JOIN automations_execution e ON e.id = d.execution_id"
+)
+_WAITS = "WHERE d.state = 'pending' AND d.next_at <= %s"
 
 
 def _first(outlet: Outlet, now: datetime) -> Delivery | None:
     """The oldest whose turn has come."""
     for _look in range(_LOOK_AT):
-        delivery = _waiting(outlet.integration_id, now).first()
-        if delivery is None or turns.admit(delivery, now):
-            return delivery
+        found = _waiting(outlet.integration_id, now, most=1)
+        if not found:
+            return None
+        if turns.admit(found[0], now):
+            return found[0]
     transaction.on_commit(partial(doorbell.ring_drain, outlet.integration_id), robust=True)
     return None
 
@@ -100,14 +121,17 @@ def _companions(first: Delivery, now: datetime) -> list[Delivery]:
     most = ACTIONS[first.type].merges if first.type in ACTIONS else 1
     if most == 1:
         return []
-    others = _waiting(first.integration_id, now).filter(type=first.type).exclude(pk=first.pk)
-    return list(others[: most - 1])
+    others = _waiting(first.integration_id, now, most=most, type=first.type)
+    return [each for each in others if each.pk != first.pk][: most - 1]
 
 
 def _mark(claim: Claim, now: datetime) -> None:
     until = now + timedelta(seconds=_longest(claim)) + LEASE_MARGIN
-    rows = Delivery.objects.filter(pk__in=[delivery.pk for delivery in claim.deliveries])
-    rows.update(lease=claim.lease, next_at=until)
+    mark = [statements.uuid(claim.lease), statements.stored(until)]
+    statements.run_each(_MARK, [[*mark, delivery.pk] for delivery in claim.deliveries])
+
+
+_MARK = "UPDATE automations_delivery SET lease = %s, next_at = %s WHERE id = %s"
 
 
 def _longest(claim: Claim) -> float:
@@ -119,7 +143,7 @@ def _longest(claim: Claim) -> float:
 
 def _call_help(outlet: Outlet, now: datetime, *, room: int) -> None:
     """There is more, and room for another sender; or there is more, and a pause first."""
-    if not _waiting(outlet.integration_id, now).exists():
+    if not _is_due(outlet.integration_id, now):
         return
     if outlets.opens_at(outlet, now):
         outlets.ring_when_open(outlet, now)

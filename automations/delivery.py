@@ -14,13 +14,13 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from automations import backoff, claims, doorbell, executions, outlets, turns
 from automations.actions.base import ACTIONS, Outcome
 from automations.claims import Claim
 from automations.models import Attempt, Delivery, DeliveryState, Execution, ExecutionState, Outlet
-from runs import clock
+from runs import clock, statements
 
 log = logging.getLogger("tripline.delivery")
 
@@ -74,8 +74,7 @@ def _settle(claim: Claim, outcome: Outcome) -> None:
     now = clock.now()
     # The integration may have been deleted meanwhile: its messages are those of the outlet without one.
     outlet = outlets.lock(claim.first.integration_id) or outlets.lock(None)
-    mine = Delivery.objects.filter(lease=claim.lease).values_list("pk", flat=True)
-    held = set(mine)
+    held = {pk for (pk,) in statements.rows(_HELD, [statements.uuid(claim.lease)])}
     sent = [delivery for delivery in claim.deliveries if delivery.pk in held]
     if not sent:
         return  # taken to be dead, and somebody else has it now
@@ -114,25 +113,28 @@ def _write_down(
         _ring_soon(delivery, delay)
     else:
         state, next_at = DeliveryState.SUCCEEDED if outcome.ok else DeliveryState.FAILED, None
-    Delivery.objects.filter(pk=delivery.pk).update(
-        lease=None,
-        state=state,
-        tries=tries,
-        attempt_count=F("attempt_count") + 1,
-        next_at=next_at,
-        finished_at=now if state in {DeliveryState.SUCCEEDED, DeliveryState.FAILED} else None,
-    )
-    Attempt.objects.create(
-        delivery=delivery,
-        number=delivery.attempt_count + 1,
-        started_at=now - age,
-        duration=outcome.duration,
-        request=dict(outcome.request),
-        status_code=outcome.status,
-        response=outcome.response,
-        error=outcome.error,
-    )
+    ended = state in {DeliveryState.SUCCEEDED, DeliveryState.FAILED}
+    moments = [statements.stored(next_at), statements.stored(now if ended else None)]
+    statements.run(_WRITE, [state.value, tries, *moments, delivery.pk])
+    attempt = {
+        "delivery_id": delivery.pk,
+        "number": delivery.attempt_count + 1,
+        "started_at": statements.stored(now - age),
+        "duration": outcome.duration,
+        "request": statements.json(dict(outcome.request)),
+        "status_code": outcome.status,
+        "response": outcome.response,
+        "error": outcome.error,
+    }
+    statements.insert(statements.insertion(Attempt, list(attempt)), list(attempt.values()))
     _log(delivery, outcome, state)
+
+
+_HELD = "SELECT id FROM automations_delivery WHERE lease = %s"
+_WRITE = (
+    "UPDATE automations_delivery SET lease = NULL, state = %s, tries = %s, attempt_count = attempt_count + 1,"
+    " next_at = %s, finished_at = %s WHERE id = %s"
+)
 
 
 def _delay(delivery: Delivery, outcome: Outcome, tries: int) -> float | None:

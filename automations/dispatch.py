@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from django.db import transaction
 
@@ -14,7 +14,6 @@ from automations.actions.base import ACTIONS
 from automations.models import (
     Action,
     Attempt,
-    Automation,
     Delivery,
     DeliveryState,
     Event,
@@ -26,24 +25,21 @@ from automations.occasions import occasion_of, speaking_to, team_of
 from automations.template import TemplateError
 from runs import cause
 
-# An execution that is not saved yet, and what it is about.
-Firing: TypeAlias = tuple[Execution, Event]
 
+def send_actions(firings: Sequence[tuple[Execution, Event]]) -> None:
+    """Save executions, each about an event, and put their messages on their way; a shadow sends none.
 
-def send_actions(automation: Automation, firings: Sequence[Firing]) -> None:
-    """Save executions of an automation and put its messages on their way; a shadow sends none.
-
-    A constant number of statements, however many there are.
+    A constant number of statements, however many there are, of however many automations.
     """
-    actions = _actions(automation)
+    actions = _actions({execution.automation_id for execution, _event in firings})
     for execution, event in firings:
-        _prepare(execution, event, actions)
+        _prepare(execution, event, actions[execution.automation_id])
     Execution.objects.bulk_create([execution for execution, _event in firings])
     deliveries = [
         _rendered(execution, action, event)
         for execution, event in firings
         if execution.state != ExecutionState.SHADOW
-        for action in actions
+        for action in actions[execution.automation_id]
     ]
     Delivery.objects.bulk_create([delivery for delivery, _problem in deliveries])
     _fail(deliveries)
@@ -52,9 +48,14 @@ def send_actions(automation: Automation, firings: Sequence[Firing]) -> None:
         transaction.on_commit(partial(doorbell.ring_drain, integration_id), robust=True)
 
 
-def _actions(automation: Automation) -> list[Action]:
-    rows = Action.objects.filter(automation=automation).select_related("integration__team")
-    return list(rows.order_by("position"))
+def _actions(automation_ids: Collection[int | None]) -> Mapping[int | None, list[Action]]:
+    """The actions of these automations, in their order, with what a message needs."""
+    found: dict[int | None, list[Action]] = {pk: [] for pk in automation_ids}
+    needed = ("integration__team", "integration__access_token", "integration__signing_secret")
+    rows = Action.objects.filter(automation__in=found).select_related(*needed)
+    for action in rows.order_by("automation", "position"):
+        found[action.automation_id].append(action)
+    return found
 
 
 def _prepare(execution: Execution, event: Event, actions: Sequence[Action]) -> None:

@@ -142,8 +142,7 @@ def _settle(run: Run, cursor: int, *, change: LaneChange, decisions: list[Decisi
         if isinstance(change, RunStatusChange):
             event = Event.objects.get(origin=f"run_status:{change.pk}")
             Event.objects.filter(pk=event.pk).update(decided_at=clock.now())
-        for decision in decisions:
-            firing.record(decision, event)
+        firing.record(decisions, event)
     return True
 
 
@@ -175,6 +174,5 @@ def _decide_event(event: Event) -> bool:
     with transaction.atomic():
         if Event.objects.filter(pk=event.pk, decided_at=None).update(decided_at=clock.now()) != 1:
             return False
-        for decision in decisions:
-            firing.record(decision, event)
+        firing.record(decisions, event)
     return True

@@ -23,6 +23,8 @@ from runs.models import MetricBatch
 MAX_PER_BATCH = 100
 # An event to which so many of our own messages led, one after the other, fires nothing more.
 MAX_DEPTH = 5
+# So many executions are written at once.
+_PORTION = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +46,52 @@ class Decision:
         return None if steps is None else int(steps[hit])
 
 
-def record(decision: Decision, event: Event | None) -> None:
-    """Write down one decision. `event` is None for metrics, whose event is made when one fires."""
-    # The rule may have been deleted since it was asked. If that happens right now, the foreign key fails,
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One execution to come: a rule fires at this hit."""
+
+    decision: Decision
+    hit: int
+
+    @property
+    def dedup_key(self) -> str:
+        return self.decision.event_type.dedup_key(self.decision.change, self.hit)
+
+
+def record(decisions: Sequence[Decision], event: Event | None) -> None:
+    """Write down what was decided on one change. `event` is None for metrics, whose event is made when one
+    fires.
+
+    A number of statements that does not grow with the rules that fire, but for what their limits need.
+    """
+    # A rule may have been deleted since it was asked. If that happens right now, the foreign key fails,
     # nothing of this transaction is written, and the change is decided again without the rule.
-    if not Automation.objects.filter(pk=decision.automation.pk).exists():
-        return
+    asked = {decision.automation.pk for decision in decisions}
+    there = set(Automation.objects.filter(pk__in=asked).values_list("pk", flat=True)) if asked else ()
+    _fire(
+        [
+            Firing(decision, hit)
+            for decision in decisions
+            if decision.automation.pk in there
+            for hit in _let_through(decision, event)
+        ],
+        event,
+    )
+
+
+def _let_through(decision: Decision, event: Event | None) -> Sequence[int]:
+    """The hits at which it really fires; what holds back the others is written down."""
     if cause.depth(_cause(decision, event)) >= MAX_DEPTH:
         _hold_back(decision, decision.hits, key="loop", reason=Reason("loop", {"depth": MAX_DEPTH}))
     elif _is_muted(decision):
         _hold_back(decision, decision.hits, key=f"muted:{_muted_until(decision)}", reason=_muted(decision))
     elif not decision.event_type.limited:
-        _fire(decision, event, hits=decision.hits[:1])
+        return decision.hits[:1]
     elif decision.automation.period == 0:
-        _fire_every(decision, event)
+        return _not_too_many(decision)
     else:
-        _fire_once(decision, event)
+        return _once(decision)
+    return ()
 
 
 def _cause(decision: Decision, event: Event | None) -> str:
@@ -81,20 +113,17 @@ def _muted(decision: Decision) -> Reason:
     return Reason("muted", {"until": _muted_until(decision)})
 
 
-def _fire_every(decision: Decision, event: Event | None) -> None:
-    _fire(decision, event, hits=decision.hits[:MAX_PER_BATCH])
+def _not_too_many(decision: Decision) -> Sequence[int]:
     if rest := decision.hits[MAX_PER_BATCH:]:
         key = f"capped:{decision.event_type.dedup_key(decision.change, 0)}"
         _hold_back(decision, rest, key=key, reason=Reason("capped", {"cap": MAX_PER_BATCH}))
+    return decision.hits[:MAX_PER_BATCH]
 
 
-def _fire_once(decision: Decision, event: Event | None) -> None:
+def _once(decision: Decision) -> Sequence[int]:
     """Once per run and period: the first hit fires if the period is over, all others are counted."""
-    rest = decision.hits
-    if _take_limit(decision):
-        _fire(decision, event, hits=rest[:1])
-        rest = rest[1:]
-    if rest:
+    fires = 1 if _take_limit(decision) else 0
+    if rest := decision.hits[fires:]:
         fired_at = _limit(decision).fired_at
         period = decision.automation.period
         data = {"fired_at": fired_at.isoformat(timespec="seconds")}
@@ -102,6 +131,7 @@ def _fire_once(decision: Decision, event: Event | None) -> None:
         if period is not None:
             reason = Reason("limited", {**data, "period": period})
         _hold_back(decision, rest, key=f"limited:{fired_at.isoformat()}", reason=reason)
+    return decision.hits[:fires]
 
 
 def _take_limit(decision: Decision) -> bool:
@@ -135,37 +165,32 @@ def _limit(decision: Decision) -> RunLimit:
     return RunLimit.objects.select_for_update().get(**identity)
 
 
-def _fire(decision: Decision, event: Event | None, *, hits: Sequence[int]) -> None:
-    """An execution for each hit, and its deliveries; deciding the same thing again changes nothing."""
-    keys = {decision.event_type.dedup_key(decision.change, hit): hit for hit in hits}
-    known = Execution.objects.filter(automation=decision.automation, dedup_key__in=keys)
-    for key in known.values_list("dedup_key", flat=True):
-        del keys[key]
-    if not keys:
-        return
-    events = [event] * len(keys) if event else _metric_events(decision, list(keys.values()))
-    now = clock.now()
-    shadow = decision.automation.mode == Mode.SHADOW
-    executions = [
-        _execution(
-            decision,
-            dedup_key=key,
-            state=ExecutionState.SHADOW if shadow else ExecutionState.PENDING,
-            explanation=decision.event_type.describe(decision.config, decision.facts, hit).as_json(),
-            event=each,
-            now=now,
-        )
-        for (key, hit), each in zip(keys.items(), events, strict=True)
-    ]
-    dispatch.send_actions(decision.automation, list(zip(executions, events, strict=True)))
+def _fire(firings: Sequence[Firing], event: Event | None) -> None:
+    """An execution for each, and its deliveries; deciding the same thing again changes nothing."""
+    for start in range(0, len(firings), _PORTION):
+        new = _not_known(firings[start : start + _PORTION])
+        if not new:
+            continue
+        events = [event] * len(new) if event else _metric_events(new)
+        now = clock.now()
+        executions = [_execution_of(firing, each, now) for firing, each in zip(new, events, strict=True)]
+        dispatch.send_actions(list(zip(executions, events, strict=True)))
 
 
-def _metric_events(decision: Decision, hits: Sequence[int]) -> list[Event]:
+def _not_known(firings: Sequence[Firing]) -> list[Firing]:
+    rules = {firing.decision.automation.pk for firing in firings}
+    keys = {firing.dedup_key for firing in firings}
+    rows = Execution.objects.filter(automation__in=rules, dedup_key__in=keys).order_by()
+    known = set(rows.values_list("automation", "dedup_key"))
+    return [each for each in firings if (each.decision.automation.pk, each.dedup_key) not in known]
+
+
+def _metric_events(firings: Sequence[Firing]) -> list[Event]:
     """What waited in the lane as values becomes an event for each hit."""
-    batch: MetricBatch = decision.change.batch
-    told = outbox.run_data(batch.run, batch)
     events = []
-    for hit in hits:
+    for decision, hit in ((firing.decision, firing.hit) for firing in firings):
+        batch: MetricBatch = decision.change.batch
+        told = outbox.run_data(batch.run, batch)
         data = {**told, **decision.event_type.event_data(decision.config, decision.facts, hit)}
         event = outbox.run_event(batch.run, type=decision.event_type.key, data=data)
         event.cause = batch.cause
@@ -173,6 +198,20 @@ def _metric_events(decision: Decision, hits: Sequence[int]) -> list[Event]:
         event.decided_at = clock.now()
         events.append(event)
     return outbox.publish(events)
+
+
+def _execution_of(firing: Firing, event: Event, now: datetime) -> Execution:
+    decision = firing.decision
+    shadow = decision.automation.mode == Mode.SHADOW
+    why = decision.event_type.describe(decision.config, decision.facts, firing.hit)
+    return _execution(
+        decision,
+        dedup_key=firing.dedup_key,
+        state=ExecutionState.SHADOW if shadow else ExecutionState.PENDING,
+        explanation=why.as_json(),
+        event=event,
+        now=now,
+    )
 
 
 def _execution(

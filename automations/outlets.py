@@ -15,8 +15,9 @@ from django.db import transaction
 
 from automations import backoff, disabling, doorbell, notices
 from automations.actions.base import ACTIONS, Outcome
-from automations.models import Delivery, DeliveryState, Integration, Outlet
-from runs import clock
+from automations.models import Delivery, DeliveryState, Integration, Outlet, Secret
+from runs import clock, statements
+from runs.statements import Columns
 
 GONE = 410
 # Answers that speak of the receiver rather than of the message.
@@ -48,17 +49,38 @@ def lock(integration_id: int | None) -> Outlet | None:
 
 
 def _locked(integration_id: int | None) -> Outlet | None:
-    return Outlet.objects.select_for_update(no_key=True).filter(integration=integration_id).first()
+    where, parameters = of(integration_id)
+    statement = f"SELECT {_OUTLET.text} FROM automations_outlet o WHERE o.{where}"  # noqa: S608 (names of ours)
+    locking = statements.locking(statement, how="FOR NO KEY UPDATE")
+    return next((_OUTLET.read(row) for row in statements.rows(locking, parameters)), None)
+
+
+def of(integration_id: int | None) -> tuple[str, list[int]]:
+    """The condition for what belongs to an integration, in statements that are written out."""
+    if integration_id is None:
+        return "integration_id IS NULL", []
+    return "integration_id = %s", [integration_id]
 
 
 def _integration(integration_id: int) -> Integration | None:
-    return Integration.objects.filter(pk=integration_id).first()
+    """With the secrets that its messages need."""
+    found = statements.rows(_READ_INTEGRATION, [integration_id])
+    if not found:
+        return None
+    integration = _INTEGRATION.read(found[0])
+    wanted = [pk for name in _SECRETS if (pk := getattr(integration, f"{name}_id"))]
+    rows = statements.rows(f"{_READ_SECRETS} IN ({statements.places(len(wanted))})", wanted) if wanted else ()
+    secrets = {secret.pk: secret for secret in map(_SECRET.read, rows)}
+    for name in _SECRETS:
+        setattr(integration, name, secrets.get(getattr(integration, f"{name}_id")))
+    return integration
 
 
-def with_secrets(integration_id: int) -> Integration | None:
-    """A locked outlet's integration, with all that its messages need."""
-    secrets = ("access_token", "signing_secret", "signing_secret_previous")
-    return Integration.objects.select_related("team", *secrets).filter(pk=integration_id).first()
+_OUTLET = Columns(Outlet, "o")
+_INTEGRATION, _SECRET = Columns(Integration, "i"), Columns(Secret, "s")
+_SECRETS = ("access_token", "signing_secret", "signing_secret_previous")
+_READ_INTEGRATION = f"SELECT {_INTEGRATION.text} FROM automations_integration i WHERE i.id = %s"  # noqa: S608
+_READ_SECRETS = f"SELECT {_SECRET.text} FROM automations_secret s WHERE s.id"  # noqa: S608
 
 
 def is_disabled(outlet: Outlet) -> bool:
@@ -71,9 +93,13 @@ def concurrency(outlet: Outlet) -> int:
 
 def room(outlet: Outlet, now: datetime) -> int:
     """How many more messages may be in flight. A lease that ran out is nobody's any more."""
-    in_flight = Delivery.objects.filter(integration=outlet.integration_id, lease__isnull=False)
-    claims = in_flight.filter(next_at__gt=now).order_by().values("lease").distinct().count()
-    return min(outlet.window, concurrency(outlet)) - claims
+    where, parameters = of(outlet.integration_id)
+    statement = f"{_IN_FLIGHT} AND {where}"
+    ((claims,),) = statements.rows(statement, [statements.stored(now), *parameters])
+    return min(outlet.window, concurrency(outlet)) - int(claims)
+
+
+_IN_FLIGHT = "SELECT COUNT(DISTINCT lease) FROM automations_delivery WHERE lease IS NOT NULL AND next_at > %s"
 
 
 def opens_at(outlet: Outlet, now: datetime) -> datetime | None:

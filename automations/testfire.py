@@ -52,7 +52,7 @@ def fire_by_hand(automation: Automation, *, actor: User, event: Event | None = N
         version=event.version if event else None,
         created_at=clock.now(),
     )
-    dispatch.send_actions(automation, [(execution, event or _example(automation, actor))])
+    dispatch.send_actions([(execution, event or _example(automation, actor))])
     return execution
 
 

@@ -36,6 +36,7 @@ from automations import claims, doorbell, waiting
 from automations.actions.targets import parse_cidrs
 from automations.models import Event
 from config import env
+from config.broker import WAIT
 from runs import clock
 from runs.models import Lane
 
@@ -316,7 +317,7 @@ class _Attentive:
     connection: Any
 
     def drain_events(self, timeout: float) -> None:
-        self.connection.drain_events(timeout=min(timeout, 0.2))
+        self.connection.drain_events(timeout=min(timeout, WAIT))
 
 
 def _celery_app(queue: str) -> Celery:

@@ -233,6 +233,7 @@ SPECTACULAR_SETTINGS = {
 # --- Celery: the doorbell, never the record -------------------------------------------------------
 
 CELERY_BROKER_URL = REDIS_URL or "memory://"
+CELERY_BROKER_TRANSPORT = None if REDIS_URL else "config.broker:Transport"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_STORE_EAGER_RESULT = False
 CELERY_TASK_DEFAULT_QUEUE = "decide"
@@ -254,7 +255,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     # Without max_retries a publisher that finds the broker gone sleeps for 2 s and asks again.
     {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry_on_timeout": False, "max_retries": 0}
     if REDIS_URL
-    else {"polling_interval": 0.002}
+    else {}
 )
 CELERY_BROKER_CONNECTION_TIMEOUT = 1.0
 CELERY_BEAT_SCHEDULE: dict[str, Any] = {

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db.models import Model
@@ -48,17 +50,16 @@ def run_each(statement: str, parameters: Sequence[Sequence[Any]]) -> None:
         cursor.executemany(statement, parameters)
 
 
-def locking(statement: str) -> str:
+def locking(statement: str, *, how: str = "FOR UPDATE") -> str:
     """A SELECT that locks what it reads, where the database locks rows."""
-    return f"{statement} FOR UPDATE" if connection.features.has_select_for_update else statement
+    return f"{statement} {how}" if connection.features.has_select_for_update else statement
 
 
 def insertion(
     model: type[Model], columns: Sequence[str], *, once: Sequence[str] = (), replaced: Iterable[str] = ()
 ) -> str:
     """INSERT of these columns; where a row with equal `once` exists, the `replaced` ones of it are."""
-    places = ", ".join(["%s"] * len(columns))
-    text = f"INSERT INTO {model._meta.db_table} ({quoted(columns)}) VALUES ({places})"  # noqa: S608 (names of ours)
+    text = f"INSERT INTO {model._meta.db_table} ({quoted(columns)}) VALUES ({places(len(columns))})"  # noqa: S608 (names of ours)
     if not once:
         return text
     changes = ", ".join(f'"{column}" = excluded."{column}"' for column in replaced)
@@ -69,6 +70,11 @@ def quoted(columns: Iterable[str]) -> str:
     return ", ".join(f'"{column}"' for column in columns)
 
 
+def places(count: int) -> str:
+    """So many parameters, as IN takes them."""
+    return ", ".join(["%s"] * count)
+
+
 def stored(moment: datetime | None) -> Any:
     """A moment as the database takes it."""
     return connection.ops.adapt_datetimefield_value(moment)
@@ -77,6 +83,11 @@ def stored(moment: datetime | None) -> Any:
 def json(value: Any) -> Any:
     """JSON as the database takes it."""
     return connection.ops.adapt_json_value(value, None)
+
+
+def uuid(value: UUID) -> Any:
+    """A UUID as the database takes it."""
+    return value if connection.features.has_native_uuid_field else value.hex
 
 
 def moment(given: datetime | None) -> datetime | None:
@@ -96,3 +107,36 @@ def partly(model: type[M], fields: Sequence[str], values: Sequence[Any], **relat
     state.fields_cache.update(related)
     instance.__dict__.update(zip(fields, values, strict=True))
     return instance
+
+
+class Columns(Generic[M]):
+    """The columns of a model in statements that are written out, and the instances in their rows."""
+
+    def __init__(self, model: type[M], alias: str, *, leave_out: Sequence[str] = ()) -> None:
+        self._model, self._alias = model, alias
+        self._fields = [field for field in model._meta.concrete_fields if field.name not in leave_out]
+        self._names = [str(field.attname) for field in self._fields]
+        # What SELECT asks for.
+        self.text = ", ".join(f'{alias}."{field.column}"' for field in self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def read(self, row: Sequence[Any], **related: Model | None) -> M:
+        """The instance in the values of these columns; `related` as `partly` takes it."""
+        values = list(row)
+        for place, column, converters in self._converters:
+            for convert in converters:
+                values[place] = convert(values[place], column, connection)
+        return partly(self._model, self._names, values, **related)
+
+    @cached_property
+    def _converters(self) -> list[tuple[int, Any, list[Any]]]:
+        """Those that Django itself applies, where a column has any."""
+        found = []
+        for place, field in enumerate(self._fields):
+            column = field.get_col(self._alias)
+            converters = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
+            if converters:
+                found.append((place, column, converters))
+        return found

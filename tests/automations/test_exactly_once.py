@@ -98,7 +98,7 @@ class TestManyWorkers:
         def record(number: int) -> None:
             with transaction.atomic():
                 Lane.objects.select_for_update().get(pk=run.pk)
-                firing.record(decisions[number], None)
+                firing.record([decisions[number]], None)
 
         def race(number: int) -> bool:
             with transaction.atomic():
