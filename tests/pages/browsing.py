@@ -24,6 +24,8 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # nothing leaves this machine
 ]
 PATIENCE = 20_000.0  # milliseconds; the machine may be busy with other tests
+# Languages of the pages, each as a browser names it.
+LANGUAGES = {"en": "en-GB", "ja": "ja-JP"}
 # Whatever of it is run, the title says so.
 MARKUP = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -34,6 +36,7 @@ class Visitor:
 
     page: Page
     server: UpServer
+    language: str = "en"
     troubles: list[str] = field(default_factory=list)
 
     def watch(self) -> None:
@@ -58,19 +61,20 @@ class Visitor:
 
 
 @contextmanager
-def window(browser: Browser, server: UpServer, session: StorageState | None = None) -> Iterator[Visitor]:
+def window(
+    browser: Browser, server: UpServer, session: StorageState | None = None, *, language: str = "en"
+) -> Iterator[Visitor]:
     """A window of its own, signed in where a session is given; in the end nothing may have gone wrong."""
     with browser.new_context(
-        base_url=server.url, storage_state=session, locale="en-GB", timezone_id="Asia/Tokyo"
+        base_url=server.url, storage_state=session, locale=LANGUAGES[language], timezone_id="Asia/Tokyo"
     ) as context:
         context.set_default_timeout(PATIENCE)
-        found = Visitor(context.new_page(), server)
+        found = Visitor(context.new_page(), server, language)
         found.watch()
         yield found
         assert found.troubles == []
 
 
-LANGUAGES = ("en", "ja")
 # Widths in pixels, schemes of colours, and the rules of axe that are asked again there (all, where none is
 # named): what a page is made of does not change with its colours.
 _COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
@@ -82,8 +86,10 @@ _LOOKS: list[tuple[int, Literal["light", "dark"], dict[str, Any] | None]] = [
 ]
 
 
-def assert_accessible_and_fitting(page: Page) -> None:
-    """As it is open now: wide and narrow, in light and dark colours."""
+def assert_accessible_and_fitting(visitor: Visitor) -> None:
+    """As it is open now, in the visitor's language: wide and narrow, in light and dark colours."""
+    page = visitor.page
+    assert page.locator("html").get_attribute("lang") == visitor.language, page.url
     for width, scheme, options in _LOOKS:
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
@@ -91,8 +97,3 @@ def assert_accessible_and_fitting(page: Page) -> None:
         assert found.violations_count == 0, f"{page.url} {width} {scheme}\n{found.generate_report()}"
         hidden = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert hidden <= 0, f"{page.url} is {hidden} pixels wider than {width}"
-
-
-def read_in(page: Page, language: str) -> None:
-    """From the next page on."""
-    page.set_extra_http_headers({"Accept-Language": language})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.pages.browsing import LANGUAGES, MARKUP, Visitor, assert_accessible_and_fitting, read_in, window
+from tests.pages.browsing import MARKUP, Visitor, assert_accessible_and_fitting, window
 from tests.stories import embedded_alone
 from tests.stories.rest import Rest, make_hook, make_rule
 
@@ -175,16 +175,13 @@ def test_markup_in_names_and_bodies_stays_text(
 PLACES = ["/", "/inboxes/", "/inboxes/{id}/", "/status/", "/no-such-page/"]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
 def test_pages_are_accessible_and_fit_a_phone(
-    chromium: Browser, visitor: Visitor, full_of_markup: dict[str, Any], language: str
+    chromium: Browser, reader: Visitor, full_of_markup: dict[str, Any]
 ) -> None:
-    with window(chromium, visitor.server) as stranger:
-        read_in(stranger.page, language)
+    with window(chromium, reader.server, language=reader.language) as stranger:
         stranger.page.goto("/accounts/login/")
-        assert_accessible_and_fitting(stranger.page)
-    read_in(visitor.page, language)
+        assert_accessible_and_fitting(stranger)
     for place in PLACES:
-        visitor.page.goto(place.format(id=full_of_markup["id"]))
-        assert_accessible_and_fitting(visitor.page)
-    visitor.troubles.remove(f"404 {visitor.server.url}/no-such-page/")  # as it should
+        reader.page.goto(place.format(id=full_of_markup["id"]))
+        assert_accessible_and_fitting(reader)
+    reader.troubles.remove(f"404 {reader.server.url}/no-such-page/")  # as it should

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.pages.browsing import LANGUAGES, MARKUP, Visitor, assert_accessible_and_fitting, read_in, window
+from tests.pages.browsing import MARKUP, Visitor, assert_accessible_and_fitting, window
 from tests.stories import embedded_alone
 from tests.stories.rest import Rest, make_hook, make_rule
 from tests.upserver import UpServer, wait_for
@@ -269,17 +269,13 @@ def _open_everything(page: Page) -> None:
     page.evaluate("document.querySelectorAll('main details').forEach((each) => each.open = true)")
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_pages_are_accessible_fit_a_phone_and_run_nothing(
-    visitor: Visitor, lab: dict[str, Any], language: str
-) -> None:
-    page = visitor.page
-    read_in(page, language)
+def test_pages_are_accessible_fit_a_phone_and_run_nothing(reader: Visitor, lab: dict[str, Any]) -> None:
+    page = reader.page
     for place in PLACES:
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(place.format(**lab))
         _open_everything(page)
-        assert_accessible_and_fitting(page)
+        assert_accessible_and_fitting(reader)
         assert page.title() != "owned", place
         assert page.locator("img[onerror]").count() == 0
 
