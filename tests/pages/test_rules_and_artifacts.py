@@ -236,6 +236,21 @@ def test_forms_work_without_scripts(
         expect(page.get_by_role("status")).to_have_text("vera has the role “Viewer” now.")
 
 
+def test_an_alias_is_put_on_a_version_and_taken_away_on_its_page(
+    visitor: Visitor, lab: dict[str, Any]
+) -> None:
+    page = visitor.page
+    page.goto("/registries/shelves/fish/v0/")
+    page.get_by_text("Change aliases and tags").click()
+    form = page.locator(".edit").filter(has=page.get_by_role("heading", name="Aliases"))
+    form.get_by_label("Alias").fill("champion")
+    form.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("status")).to_have_text("The alias “champion” is on v0 now.")
+    page.get_by_text("Change aliases and tags").click()
+    page.get_by_role("button", name="champion Remove").click()
+    expect(page.get_by_role("status")).to_have_text("The alias “champion” is removed.")
+
+
 # --- For everybody --------------------------------------------------------------------------------
 
 PLACES = [
