@@ -10,6 +10,7 @@ from automations.actions import http
 from automations.models import Backtest, Delivery, Execution
 from registry.models import Alias, Collection, Membership
 from registry.services.collections import remove_alias, set_alias, set_registry_member, tag_collection
+from registry.services.uses import use_version
 from registry.services.versions import create_version, link_version
 from runs import clock
 from runs.models import Role, Run, User
@@ -124,6 +125,8 @@ def ids(penguins: Cast, ours: House, crowd: Crowd) -> dict[str, Any]:
     cast.collection(ours.registry, "second-shelf")
     tag_collection(ours.collection, "old", actor=penguins.ada)
     Api(penguins.ada).put(f"versions/{ours.draft.pk}/files/model.bin")
+    user_run = cast.new_run(ours.project, user=penguins.ada, name="reader")
+    use_version(user_run, ours.version)
     found = {name: getattr(ours, name).pk for name in House.__dataclass_fields__}
     return (
         found
@@ -143,6 +146,7 @@ def ids(penguins: Cast, ours: House, crowd: Crowd) -> dict[str, Any]:
             "old_tag": ours.collection.tags.get().pk,
             "version_tag": ours.version.tags.get().pk,
             "run_id": ours.run.run_id,
+            "user_run": user_run.pk,
             "deleted_run": (gone := deleted_run(ours)).pk,
             "deleted_run_id": gone.run_id,
         }

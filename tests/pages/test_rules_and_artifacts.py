@@ -236,6 +236,21 @@ def test_forms_work_without_scripts(
         expect(page.get_by_role("status")).to_have_text("vera has the role “Viewer” now.")
 
 
+def test_an_alias_is_put_on_a_version_and_taken_away_on_its_page(
+    visitor: Visitor, lab: dict[str, Any]
+) -> None:
+    page = visitor.page
+    page.goto("/registries/shelves/fish/v0/")
+    page.get_by_text("Change aliases and tags").click()
+    form = page.locator(".edit").filter(has=page.get_by_role("heading", name="Aliases"))
+    form.get_by_label("Alias").fill("champion")
+    form.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("status")).to_have_text("The alias “champion” is on v0 now.")
+    page.get_by_text("Change aliases and tags").click()
+    page.get_by_role("button", name="champion Remove").click()
+    expect(page.get_by_role("status")).to_have_text("The alias “champion” is removed.")
+
+
 # --- For everybody --------------------------------------------------------------------------------
 
 PLACES = [
@@ -269,17 +284,13 @@ def _open_everything(page: Page) -> None:
     page.evaluate("document.querySelectorAll('main details').forEach((each) => each.open = true)")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible_fit_a_phone_and_run_nothing(
-    visitor: Visitor, lab: dict[str, Any], scheme: Any
-) -> None:
-    page = visitor.page
-    page.emulate_media(color_scheme=scheme)
+def test_pages_are_accessible_fit_a_phone_and_run_nothing(reader: Visitor, lab: dict[str, Any]) -> None:
+    page = reader.page
     for place in PLACES:
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(place.format(**lab))
         _open_everything(page)
-        assert_accessible_and_fitting(page)
+        assert_accessible_and_fitting(reader)
         assert page.title() != "owned", place
         assert page.locator("img[onerror]").count() == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -98,6 +99,19 @@ def test_typing_a_name_narrows_the_table_without_loading_the_page_anew(
     expect(rows.nth(1)).to_contain_text("steady-heron")
     page.go_back()
     expect(rows.nth(1)).to_contain_text("wild-otter")
+
+
+def test_the_head_of_a_metric_sorts_the_table_by_it(visitor: Visitor, lab: dict[str, int]) -> None:
+    page = visitor.page
+    page.goto(f"{PROJECT}?metric=train/loss")
+    names, head = page.locator("table.runs tbody tr .pick a"), page.get_by_role("columnheader")
+    by_loss = head.filter(has_text="train/loss")
+    by_loss.get_by_role("link").click()
+    expect(by_loss).to_have_attribute("aria-sort", "ascending")
+    expect(names).to_have_text(["steady-heron", "wild-otter", MARKUP])
+    by_loss.get_by_role("link").click()
+    expect(by_loss).to_have_attribute("aria-sort", "descending")
+    expect(names).to_have_text(["wild-otter", "steady-heron", MARKUP])
 
 
 def test_a_date_that_is_none_is_refused_in_words_in_place_of_the_table(
@@ -259,6 +273,24 @@ def test_points_arrive_and_a_marker_appears_while_the_run_runs(
     expect(page).to_have_url(re.compile(r"/executions/\d+/$"))
 
 
+_LABELS = """canvas => {
+    const axis = Chart.getChart(canvas).scales.x;
+    return axis.ticks.map((tick, i) => [tick.label, axis.getPixelForTick(i)]);
+}"""
+
+
+@pytest.mark.parametrize("steps", [4, 42, 142, 161, 1003])
+def test_the_labels_of_an_axis_keep_their_distance(visitor: Visitor, rest: Rest, steps: int) -> None:
+    """However far a run has come: its last step is a label too."""
+    run = rest.post("runs/", {"project": "main/scales", "run_id": f"far-{steps}"})["id"]
+    log(rest, run, [{"loss": 1 / (step + 1)} for step in range(steps)])
+    visitor.page.goto(f"/main/scales/runs/far-{steps}/")
+    found = drawn(visitor.page, "loss").locator("canvas").evaluate(_LABELS)
+    assert len(found) > 2
+    for (_left, at), (label, after) in pairwise(found):
+        assert after - at > 8 * len(str(label)), found
+
+
 # --- Several --------------------------------------------------------------------------------------
 
 
@@ -306,19 +338,15 @@ PLACES: Mapping[str, Callable[[Page], object] | None] = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_of_runs_are_accessible_and_fit_a_phone(
-    visitor: Visitor, lab: dict[str, int], scheme: Any
-) -> None:
-    page = visitor.page
-    page.emulate_media(color_scheme=scheme)
+def test_pages_of_runs_are_accessible_and_fit_a_phone(reader: Visitor, lab: dict[str, int]) -> None:
+    page = reader.page
     for place, ready in PLACES.items():
         page.set_viewport_size({"width": 1280, "height": 800})
         page.goto(place)
         if ready:
             ready(page)
-        assert_accessible_and_fitting(page)
-    visitor.troubles.remove(f"400 {visitor.server.url}{PROJECT}?ordering=shoes")  # as it should
+        assert_accessible_and_fitting(reader)
+    reader.troubles.remove(f"400 {reader.server.url}{PROJECT}?ordering=shoes")  # as it should
 
 
 @pytest.mark.parametrize(
