@@ -68,6 +68,31 @@ def require_role(user: Person, collection: Collection, at_least: Role) -> None:
         access.require_role(user, collection.project.team, at_least)
 
 
+def require_version_member(user: Person, version: ArtifactVersion) -> None:
+    """Tags and words of a version are changed where it was made, not by those who see it by a link."""
+    if not collections(user).filter(pk=version.home_id).exists():
+        # Without the name of a team that is none of this person's.
+        raise PermissionDenied(_("A version is changed by members of the team that made it."))
+    require_role(user, version.home, Role.MEMBER)
+
+
+def require_publishing(user: Person, version: ArtifactVersion) -> None:
+    """A link shows a version to other people: only who may write where it is now may make one."""
+    teams = access.teams(user, at_least=Role.MEMBER)
+    mine = Q(project__team__in=teams.values("pk"))
+    mine |= Q(registry__in=registries(user, at_least=Role.MEMBER).values("pk"))
+    holding = Q(pk=version.home_id) | Q(memberships__version=version)
+    if not collections(user).filter(mine, holding).exists():
+        raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))
+
+
+def linkable(user: Person, version: ArtifactVersion) -> QuerySet[Collection]:
+    """The registry collections to which `user` may link the version, and that do not hold it yet."""
+    mine = registries(user, at_least=Role.MEMBER)
+    found = collections(user).filter(registry__in=mine.values("pk"))
+    return found.exclude(memberships__version=version)
+
+
 def require_alias_role(user: Person, collection: Collection, alias: str) -> None:
     """A protected alias is moved and removed by admins of the registry alone."""
     registry = collection.registry
@@ -78,17 +103,9 @@ def require_alias_role(user: Person, collection: Collection, alias: str) -> None
 def require_link_role(
     user: Person, collection: Collection, version: ArtifactVersion, *, aliases: Iterable[str] = ()
 ) -> None:
-    """To link a version moves these aliases, and `latest` by itself where the version is new (R10).
-
-    It also shows the version to other people: only who may write where it is now may make a link.
-    """
+    """To link a version moves these aliases, and `latest` by itself where the version is new (R10)."""
     require_role(user, collection, Role.MEMBER)
-    teams = access.teams(user, at_least=Role.MEMBER)
-    mine = Q(project__team__in=teams.values("pk"))
-    mine |= Q(registry__in=registries(user, at_least=Role.MEMBER).values("pk"))
-    holding = Q(pk=version.home_id) | Q(memberships__version=version)
-    if not collections(user).filter(mine, holding).exists():
-        raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))
+    require_publishing(user, version)
     known = Membership.objects.filter(collection=collection, version=version).exists()
     for alias in aliases if known else (LATEST, *aliases):
         require_alias_role(user, collection, alias)
@@ -108,3 +125,12 @@ def _require_alias_roles(user: Person, collection: Collection, aliases: QuerySet
     require_role(user, collection, Role.MEMBER)
     for name in aliases.values_list("name", flat=True):
         require_alias_role(user, collection, name)
+
+
+def movable(user: Person, collection: Collection, aliases: Iterable[str]) -> list[str]:
+    """Those of the aliases that `user` may move or take away."""
+    if not access.may(require_role, user, collection, Role.MEMBER):
+        return []
+    protected = collection.registry.protected_aliases if collection.registry else []
+    moves_all = not protected or access.may(require_role, user, collection, Role.ADMIN)
+    return [alias for alias in aliases if moves_all or alias not in protected]

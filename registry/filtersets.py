@@ -33,10 +33,11 @@ class VersionFilterSet(StrictFilterSet):
     # Linked versions too: a collection holds its members.
     collection = VisibleFilter(visible=access.collections, field_name="memberships__collection")
     run = VisibleFilter(visible=runs_access.runs)
+    used_by = VisibleFilter(visible=runs_access.runs, field_name="uses__run")
     digest = django_filters.CharFilter()
     state = django_filters.ChoiceFilter(choices=VersionState.choices)
     tag = django_filters.CharFilter(field_name="tags__name")
 
     class Meta:
         model = ArtifactVersion
-        fields = ["collection", "run", "digest", "state", "tag"]
+        fields = ["collection", "run", "used_by", "digest", "state", "tag"]

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from registry import access, paths, places as own
-from registry.models import Membership, Registry
+from registry.models import Membership, Registry, Use
 from registry.views.registries import counted
 from runs import places
 from runs.models import Project, Run
@@ -53,6 +53,19 @@ def made_versions(request: HttpRequest, run: Run) -> Panel:
     if not made:
         return Panel("")
     return render_to_string("registry/panel_versions.html", {"versions": made, "run": run}, request)
+
+
+@places.RUN.add
+def used_versions(request: HttpRequest, run: Run) -> Panel:
+    """The versions that a run read, each where it was made, or where else the person sees it."""
+    uses = list(Use.objects.filter(run=run)[:VERSIONS_SHOWN])
+    mine = access.collections(request.user).values("pk")
+    held = Membership.objects.filter(version__in=[use.version_id for use in uses], collection__in=mine)
+    rows = held.select_related("collection__project__team", "collection__registry").order_by("-pk")
+    seen = {row.version_id: row for row in rows}  # the first that it was in counts
+    found = [(use, seen[use.version_id]) for use in uses if use.version_id in seen]
+    used = [(use, row, paths.version_path(row.collection, row.index)) for use, row in found]
+    return render_to_string("registry/panel_used.html", {"used": used}, request) if used else Panel("")
 
 
 @places.SEARCH.add

@@ -6,7 +6,8 @@ their teams hold.
 
 from __future__ import annotations
 
-from typing import TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
@@ -43,6 +44,15 @@ def runs(user: Person) -> QuerySet[Run]:
 
 def has_role(user: Person, team: Team, at_least: Role) -> bool:
     return user.is_superuser or teams(user, at_least=at_least).filter(pk=team.pk).exists()
+
+
+def may(require: Callable[..., None], *what: Any) -> bool:
+    """Whether a check of a role passes."""
+    try:
+        require(*what)
+    except PermissionDenied:
+        return False
+    return True
 
 
 def require_role(user: Person, team: Team, at_least: Role) -> None:

@@ -5,6 +5,7 @@ Save it as tripline.py beside your script. Standard library only, Python 3.8 or 
     import tripline
 
     run = tripline.init(project="team/name", config={"lr": 0.01})
+    run.use_artifact("photos:latest")
     for step, loss in enumerate(train()):
         run.log({"loss": loss}, step=step)
     run.log_artifact("model.bin", name="digits", aliases=["candidate"])
@@ -533,6 +534,20 @@ class Run:
             self._ask("PUT", place, {"version": version["id"]})
         return Artifact(version["id"], version["version"], name, digest)
 
+    def use_artifact(self, artifact: Artifact | int | str) -> int:
+        """Note that this run read a version: what `log_artifact` returned, an id, or "name:alias".
+
+        The name is that of a collection of the run's project, or "registry/name". Returns the version's
+        id. Raises TriplineError where there is none such.
+        """
+        self._check_process()
+        if isinstance(artifact, Artifact):
+            version = artifact.id
+        else:
+            version = artifact if isinstance(artifact, int) else self._version(artifact)
+        self._ask("PUT", f"versions/{version}/uses/{self.id}/")
+        return version
+
     def __enter__(self) -> Run:
         return self
 
@@ -591,6 +606,20 @@ class Run:
         place: dict[str, Any] = {"project": self.project, "name": name}
         found = self._ask("GET", f"collections/?{urlencode(place)}")["results"]
         return int((found or [self._ask("POST", "collections/", {**place, "type": type})])[0]["id"])
+
+    def _version(self, name: str) -> int:
+        """The id of the version that "name:alias" or "registry/name:alias" names."""
+        path, _colon, alias = name.partition(":")
+        registry, _slash, collection = path.rpartition("/")
+        place: dict[str, Any] = {"project": self.project, "name": collection}
+        if registry:
+            found = self._ask("GET", f"registries/?{urlencode({'name': registry})}")["results"]
+            place = {"registry": found[0]["id"] if found else 0, "name": collection}
+        shelves = self._ask("GET", f"collections/?{urlencode(place)}")["results"]
+        if not shelves:
+            raise TriplineError(f"there is no collection {path}", 404)
+        alias = quote(alias or "latest", safe="")
+        return int(self._ask("GET", f"collections/{shelves[0]['id']}/aliases/{alias}/")["version"])
 
     def _upload(self, place: str, path: Path) -> None:
         rest = _until(time.monotonic() + ARTIFACT_PATIENCE)

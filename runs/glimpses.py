@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from django.db.models import QuerySet
-
 from runs import statements
 from runs.metrics import extremes, floats
-from runs.models import MetricChunk, MetricSummary, Source
+from runs.models import MetricSummary, Source
 
 # Batches read of each series, and values kept of them.
 BATCHES = 16
-POINTS = 60
+POINTS = 40
+# Batches read in all: of very many series fewer are read of each, but never fewer than these.
+BATCHES_IN_ALL, BATCHES_AT_LEAST = 6000, 5
 
 
 @dataclass(slots=True)
@@ -29,9 +29,9 @@ class Glimpse:
 
 
 def glimpses(run_ids: Collection[int], names: Collection[str]) -> dict[tuple[int, str], Glimpse]:
-    """By run and metric; of history metrics only. Two statements, however many there are."""
+    """By run and metric; of history metrics only. One statement, however many there are."""
     found: dict[tuple[int, str], Glimpse] = {}
-    rows = list(_chunks(run_ids, names).values_list("run_id", "name", "first_index", "values"))
+    rows = _chunks(run_ids, names)
     shares = Counter((run_id, name) for run_id, name, *_rest in rows)
     for run_id, name, first_index, values in rows:
         glimpse, numbers = found.setdefault((run_id, name), Glimpse()), floats(values)
@@ -49,24 +49,27 @@ def _thinned(glimpse: Glimpse) -> Glimpse:
     return Glimpse([glimpse.positions[i] for i in kept], [glimpse.values[i] for i in kept])
 
 
-def _chunks(run_ids: Collection[int], names: Collection[str]) -> QuerySet[MetricChunk]:
+def _chunks(run_ids: Collection[int], names: Collection[str]) -> list[tuple[int, str, int, bytes]]:
+    """Run, metric, ordinal of the first value, and the values: by series, in order."""
     if not run_ids or not names:
-        return MetricChunk.objects.none()
+        return []
     marks = ", ".join(["%s"] * len(run_ids)), ", ".join(["%s"] * len(names))
-    limits = (BATCHES - 1, BATCHES - 1, Source.HISTORY.value)
-    picked = statements.rows(_PICKED.format(*marks), [*limits, *run_ids, *names])
-    chunks = MetricChunk.objects.filter(pk__in={pk for (pk,) in picked if pk is not None})
-    return chunks.order_by("run", "name", "seq")
+    share = BATCHES_IN_ALL // (len(run_ids) * len(names))
+    last = max(BATCHES_AT_LEAST, min(BATCHES, share)) - 1
+    limits = (last, last, Source.HISTORY.value)
+    return statements.rows(_PICKED.format(*marks), [*limits, *run_ids, *names])
 
 
 # Of each series, the first batch from each of so many evenly spaced numbers of the run's lane on.
 _PICKED = (
     "WITH RECURSIVE place(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM place WHERE n < %s)"
-    " SELECT (SELECT c.id FROM runs_metricchunk c"
+    ' SELECT p.run_id, p.name, p.first_index, p."values" FROM runs_metricchunk p WHERE p.id IN'
+    " (SELECT (SELECT c.id FROM runs_metricchunk c"
     " WHERE c.run_id = s.run_id AND c.source = s.source AND c.name = s.name"
     " AND c.seq >= l.head * place.n / %s ORDER BY c.seq LIMIT 1)"
     " FROM runs_metricsummary s JOIN runs_lane l ON l.run_id = s.run_id CROSS JOIN place"
-    " WHERE s.source = %s AND s.run_id IN ({}) AND s.name IN ({})"
+    " WHERE s.source = %s AND s.run_id IN ({}) AND s.name IN ({}))"
+    " ORDER BY p.run_id, p.name, p.seq"
 )
 
 

@@ -90,6 +90,8 @@ class Marks:
     thresholds: Sequence[Threshold] = ()
 
 
+# Above and in the columns of the home page.
+WELCOME: Place[None, Panel] = Place()
 HOME: Place[None, Panel] = Place()
 TEAM: Place[Team, Panel] = Place()
 RUN: Place[Run, Panel] = Place()

@@ -12,6 +12,7 @@ from automations.services import targets
 from registry.models import VersionState
 from registry.services.collections import set_alias, tag_collection
 from registry.services.files import put_file
+from registry.services.uses import use_version
 from registry.services.versions import commit_version, create_version, link_version
 from runs import clock
 from runs.models import Project, Run, Team, User
@@ -81,4 +82,5 @@ def furnish_artifacts(name: str, project: Project, run: Run, owner: User) -> Non
     version = commit_version(draft, actor=owner)
     link_version(linked, version, actor=owner)
     set_alias(linked, "production", version, actor=owner)
+    use_version(run, version)
     tag_collection(made, "good", actor=owner)

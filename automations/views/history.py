@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta, tzinfo
+from itertools import groupby
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _, gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from automations import access, delivery, fired
 from automations.events.base import readable
+from automations.fired import Fired
 from automations.models import Delivery, DeliveryState, Execution, ExecutionState
 from automations.views.layout import layout_of, may, place_of
 from registry.views.lookups import registry_or_404
@@ -24,6 +26,7 @@ from runs import clock, keyset
 from runs.models import Role
 from runs.names import NAME_LENGTH
 from runs.views.lookup import project_of
+from runs.zones import midnight, zone_of
 
 # A page waits so long for a message's next try.
 _SOON = timedelta(minutes=1)
@@ -38,12 +41,14 @@ class HistoryForm(forms.Form):
         choices=[("", gettext_lazy("Any")), *ExecutionState.choices],
     )
     run = forms.CharField(label=gettext_lazy("Run"), required=False, max_length=NAME_LENGTH)
-    first = forms.DateField(
-        label=gettext_lazy("From day (UTC)"), required=False, widget=forms.DateInput({"type": "date"})
-    )
-    last = forms.DateField(
-        label=gettext_lazy("To day (UTC)"), required=False, widget=forms.DateInput({"type": "date"})
-    )
+    first = forms.DateField(required=False, widget=forms.DateInput({"type": "date"}))
+    last = forms.DateField(required=False, widget=forms.DateInput({"type": "date"}))
+
+    def __init__(self, asked: QueryDict, *, zone: tzinfo) -> None:
+        super().__init__(asked, label_suffix="")
+        self.zone = zone
+        self.fields["first"].label = _("From day (%(zone)s)") % {"zone": zone}
+        self.fields["last"].label = _("To day (%(zone)s)") % {"zone": zone}
 
     def narrow(self, executions: QuerySet[Execution]) -> QuerySet[Execution]:
         self.is_valid()
@@ -53,14 +58,11 @@ class HistoryForm(forms.Form):
         if asked.get("run"):
             executions = executions.filter(Q(run__run_id=asked["run"]) | Q(run__name__icontains=asked["run"]))
         if asked.get("first"):
-            executions = executions.filter(created_at__gte=_midnight(asked["first"]))
+            executions = executions.filter(created_at__gte=midnight(asked["first"], self.zone))
         if asked.get("last") and asked["last"] < date.max:
-            executions = executions.filter(created_at__lt=_midnight(asked["last"] + timedelta(days=1)))
+            after = midnight(asked["last"] + timedelta(days=1), self.zone)
+            executions = executions.filter(created_at__lt=after)
         return executions
-
-
-def _midnight(day: Any) -> datetime:
-    return datetime.combine(day, time(), UTC)
 
 
 @require_safe
@@ -93,12 +95,18 @@ def of_registry(request: HttpRequest, registry: str) -> HttpResponse:
 
 
 def _list(request: HttpRequest, found: QuerySet[Execution], context: dict[str, Any]) -> HttpResponse:
-    form = HistoryForm(request.GET, label_suffix="")
+    zone = zone_of(request)
+    form = HistoryForm(request.GET, zone=zone)
     page = keyset.page(request, form.narrow(found))
     filtered = any(request.GET.get(name) for name in form.fields)
-    listed = fired.read(page.rows, request.user)
-    context = {**context, "form": form, "page": page, "fired": listed, "filtered": filtered}
+    days = groupby(fired.read(page.rows, request.user), key=lambda each: _day(each, zone))
+    listed = [(day, list(rows)) for day, rows in days]
+    context = {**context, "form": form, "page": page, "days": listed, "filtered": filtered}
     return render(request, "automations/history.html", context)
+
+
+def _day(each: Fired, zone: tzinfo) -> date:
+    return each.execution.created_at.astimezone(zone).date()
 
 
 # --- One execution --------------------------------------------------------------------------------

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.urls import reverse
 
 from automations.access import Scope, require_scope_role, writes_somewhere
 from automations.models import Execution
 from registry import paths
 from registry.models import Collection, Registry
-from runs.access import Person
+from runs.access import Person, may
 from runs.models import Project, Role
+
+__all__ = ["add_url", "layout_of", "may", "place_of"]
 
 TAB = "automations"
 
@@ -52,15 +52,6 @@ def place_of(execution: Execution) -> Scope | None:
     if execution.registry is not None:
         return execution.registry
     return execution.automation.project if execution.automation else None
-
-
-def may(require: Callable[..., None], *what: Any) -> bool:
-    """Whether a check of a role passes."""
-    try:
-        require(*what)
-    except PermissionDenied:
-        return False
-    return True
 
 
 def add_url(person: Person, scope: Scope | None) -> str:

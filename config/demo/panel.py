@@ -14,7 +14,7 @@ from runs.models import Run, RunStatus
 from runs.places import Panel
 
 
-@places.HOME.add
+@places.WELCOME.add
 def card(request: HttpRequest, _nothing: None) -> Panel:
     """Where to look first, for whom the example is visible."""
     example = making.found()

@@ -133,6 +133,7 @@ class _Life:
             self.past.count_one()
             return
         heartbeat(self.run, actor=self.user)
+        self.past.shelf.read(self.run)
         self._foresee(timezone.now())
 
     def _foresee(self, began: datetime) -> None:

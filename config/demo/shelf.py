@@ -12,7 +12,7 @@ from typing import Any
 from config.demo import rules
 from config.demo.cast import Cast, Crew
 from registry.models import ArtifactVersion, Collection, VersionState
-from registry.services import collections, files, versions
+from registry.services import collections, files, uses, versions
 from runs.models import Project, Run
 
 # How many numbers a model of the example has.
@@ -28,6 +28,7 @@ class Shelf:
     made: dict[int, list[ArtifactVersion]] = field(default_factory=dict)
     sources: dict[int, Collection] = field(default_factory=dict)
     linked: dict[int, Collection] = field(default_factory=dict)
+    data: dict[int, ArtifactVersion] = field(default_factory=dict)
 
     def open(self) -> None:
         """Collections in the projects and in the registry, and the data that trainings read."""
@@ -53,6 +54,11 @@ class Shelf:
             version = self._version(source, crew, contents, metadata={"rows": size * 1000})
             versions.link_version(linked, version, actor=actor)
         versions.tag_version(version, "checked", actor=actor)
+        self.data[crew.project.pk] = version
+
+    def read(self, run: Run) -> None:
+        """Every training reads its project's data."""
+        uses.use_version(run, self.data[run.project_id])
 
     def keep(self, crew: Crew, run: Run, metrics: dict[str, float]) -> None:
         """The model that a run made, in its project; a good one becomes a candidate in the registry."""

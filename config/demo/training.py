@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from random import Random
 
 from config.demo import curves
@@ -21,6 +22,8 @@ _STEPS = 1200
 # The loss jumps at this step, some 22 s after the beginning.
 _JUMP = 90
 _END_WITHIN = 2.0
+# What it reads, by its name in the registry.
+DATA = "released-models/voyage-logs:latest"
 
 
 def train(project: str, run_id: str | None, chance: Random, stop: threading.Event) -> None:
@@ -29,6 +32,8 @@ def train(project: str, run_id: str | None, chance: Random, stop: threading.Even
     training = Training(_STEPS, chance.uniform(0.85, 1.0), rate, fate=Fate.SPIKES, turn=_JUMP / _STEPS)
     config = {"model": "base-3b", "lr": rate, "lora": {"rank": 16, "alpha": 32}, "steps": _STEPS}
     run = client.init(project, config, run_id=run_id)
+    with suppress(client.TriplineError):  # somebody may have tidied up the registry
+        run.use_artifact(DATA)
     for values in curves.language_model(training, chance):
         run.log(values)
         if stop.wait(_EVERY):

@@ -10,7 +10,15 @@ from django.utils.translation import gettext_lazy
 from config.adminbase import ReadOnlyAdmin, ReadOnlyInline, VisibleFilter, actor, adopt
 from registry.admin.collections import LabelInline
 from registry.admin.roles import PlacedAdmin, visible_collections
-from registry.models import ArtifactChange, ArtifactFile, ArtifactVersion, Collection, Membership, VersionTag
+from registry.models import (
+    ArtifactChange,
+    ArtifactFile,
+    ArtifactVersion,
+    Collection,
+    Membership,
+    Use,
+    VersionTag,
+)
 from registry.services import versions
 
 
@@ -113,6 +121,18 @@ class VersionTagAdmin(OfVersionAdmin):
 class ArtifactFileAdmin(OfVersionAdmin, ReadOnlyAdmin):
     list_display = ["path", "version", "size", "digest"]
     search_fields = ["path", "=digest"]
+    fields = list_display
+    write_role = None
+    can_add = can_change = can_delete = False
+
+
+@admin.register(Use)
+class UseAdmin(OfVersionAdmin, ReadOnlyAdmin):
+    """What runs read is noted by the runs."""
+
+    list_display = ["version", "run", "created_at"]
+    search_fields = ["version__home__name", "run__name"]
+    list_select_related = [*OfVersionAdmin.list_select_related, "run"]
     fields = list_display
     write_role = None
     can_add = can_change = can_delete = False

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, cast
 
-from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import FileResponse
 from django.utils.translation import gettext as _
@@ -17,8 +16,8 @@ from rest_framework.response import Response
 from registry import access
 from registry.api.collections import LABEL, LabelsField
 from registry.filtersets import VersionFilterSet
-from registry.models import ArtifactFile, ArtifactVersion, Collection, Membership, VersionState
-from registry.services import files, versions
+from registry.models import ArtifactFile, ArtifactVersion, Collection, Membership, Use, VersionState
+from registry.services import files, uses, versions
 from runs import access as runs_access
 from runs.models import Role, Run
 from runs.rest.fields import StrictModelSerializer, VisibleField
@@ -93,6 +92,15 @@ class VersionChangeSerializer(StrictModelSerializer):
         fields = ["description", "metadata"]
 
 
+class UseSerializer(serializers.ModelSerializer):
+    """A run that read a version."""
+
+    class Meta:
+        model = Use
+        fields = ["run", "version", "created_at"]
+        read_only_fields = fields
+
+
 class StreamedBody(BaseParser):
     """Leaves the body unread: it is streamed to the storage."""
 
@@ -150,6 +158,27 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVie
         not_found_unless(versions.untag_version(self._writable(), label, actor=self.person))
         return Response(status=204)
 
+    @extend_schema(responses=UseSerializer(many=True))
+    @action(detail=True, methods=["get"], url_path="uses", filterset_class=None)
+    def used_by(self, request: Request, pk: str) -> Response:
+        """The runs that read this version, the newest first, as far as you see them."""
+        mine = runs_access.runs(self.person).values("pk")
+        rows = self.paginate_queryset(Use.objects.filter(version=self.get_object(), run__in=mine))
+        return self.get_paginated_response(UseSerializer(rows, many=True).data)
+
+    @extend_schema(request=None, responses={201: UseSerializer, 200: UseSerializer})
+    @action(detail=True, methods=["put"], url_path="uses/(?P<run>[0-9]{1,18})")
+    def use(self, request: Request, pk: str, run: str) -> Response:
+        """Note that a run of yours read this version: 201, or 200 where that was noted already."""
+        noted, created = uses.use_version(self._run(run), self.get_object())
+        return Response(UseSerializer(noted).data, status=201 if created else 200)
+
+    @extend_schema(responses={204: None})
+    @use.mapping.delete
+    def forget_use(self, request: Request, pk: str, run: str) -> Response:
+        not_found_unless(uses.forget_use(self._run(run), self.get_object()))
+        return Response(status=204)
+
     @extend_schema(request={"application/octet-stream": OpenApiTypes.BINARY}, responses=FileSerializer)
     @action(detail=True, methods=["put"], url_path="files/(?P<path>.+)", parser_classes=[StreamedBody])
     def file(self, request: Request, pk: str, path: str) -> Response:
@@ -164,12 +193,15 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVie
         found = visible_or_404(ArtifactFile.objects.filter(version=self.get_object()), path=path.rstrip("/"))
         return attachment(found)
 
+    def _run(self, pk: str) -> Run:
+        """What is noted of a run, members of its team note."""
+        run: Run = visible_or_404(runs_access.runs(self.person).select_related("project__team"), pk=pk)
+        runs_access.require_role(self.person, run.project.team, Role.MEMBER)
+        return run
+
     def _writable(self) -> ArtifactVersion:
         version: ArtifactVersion = self.get_object()
-        if not version.home_is_seen:  # type: ignore[attr-defined]
-            # Without the name of a team that is none of this person's.
-            raise PermissionDenied(_("A version is changed by members of the team that made it."))
-        access.require_role(self.person, version.home, Role.MEMBER)
+        access.require_version_member(self.person, version)
         return version
 
     def _fresh(self, version: ArtifactVersion) -> ArtifactVersion:

@@ -182,6 +182,21 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='Use',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='since')),
+                ('run', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='uses', to='runs.run', verbose_name='run')),
+                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uses', to='registry.artifactversion', verbose_name='version')),
+            ],
+            options={
+                'verbose_name': 'use of a version',
+                'verbose_name_plural': 'uses of versions',
+                'ordering': ['-id'],
+                'constraints': [models.UniqueConstraint(fields=('run', 'version'), name='used_once_by_a_run')],
+            },
+        ),
+        migrations.CreateModel(
             name='ArtifactFile',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -1,7 +1,7 @@
 from registry.models.changes import ArtifactChange, ChangeKind
 from registry.models.collections import Alias, Collection, CollectionTag, Membership
 from registry.models.registries import Registry, RegistryMember, Visibility
-from registry.models.versions import ArtifactFile, ArtifactVersion, VersionState, VersionTag
+from registry.models.versions import ArtifactFile, ArtifactVersion, Use, VersionState, VersionTag
 
 __all__ = [
     "Alias",
@@ -14,6 +14,7 @@ __all__ = [
     "Membership",
     "Registry",
     "RegistryMember",
+    "Use",
     "VersionState",
     "VersionTag",
     "Visibility",

@@ -61,6 +61,25 @@ class ArtifactVersion(models.Model):
         return f"{self.home.name} #{self.pk}"
 
 
+class Use(models.Model):
+    """A run read this version: what it was made from. (What a run made is `ArtifactVersion.run`.)"""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="uses", db_index=False, verbose_name=_("run"))
+    version = models.ForeignKey(
+        ArtifactVersion, models.CASCADE, related_name="uses", verbose_name=_("version")
+    )
+    created_at = models.DateTimeField(_("since"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("use of a version")
+        verbose_name_plural = _("uses of versions")
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["run", "version"], name="used_once_by_a_run")]
+
+    def __str__(self) -> str:
+        return f"{self.run} · {self.version}"
+
+
 class VersionTag(models.Model):
     """A tag belongs to the version, in every collection that holds it."""
 

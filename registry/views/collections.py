@@ -18,7 +18,7 @@ from registry.views.lookups import (
 )
 from registry.views.registries import collection_list
 from runs import access as runs_access, keyset
-from runs.models import Run
+from runs.models import Role, Run
 from runs.names import normalized
 from runs.views.lookup import project_of
 
@@ -73,6 +73,7 @@ def _page(request: HttpRequest, collection: Collection, slug: str = "") -> HttpR
         )
     )
     runs = visible_runs(request, [row.version for row in rows])
+    aliases = list(aliases_with_index().filter(collection=collection))
     drafts = ArtifactVersion.objects.filter(home=collection, state=VersionState.PENDING)
     return render(
         request,
@@ -86,10 +87,12 @@ def _page(request: HttpRequest, collection: Collection, slug: str = "") -> HttpR
             "tab": "collections",
             "here": paths.collection_path(collection, slug),
             "tags": collection.tags.order_by("name"),
-            "aliases": aliases_with_index().filter(collection=collection),
+            "aliases": aliases,
             "page": page,
             "versions": [(row, runs.get(row.version.run_id)) for row in rows],
             "drafts": drafts.count() if collection.project_id else 0,
+            "may_edit": runs_access.may(access.require_role, request.user, collection, Role.MEMBER),
+            "removable": access.movable(request.user, collection, [alias.name for alias in aliases]),
             "panels": places.COLLECTION.parts(request, collection),
             "base_url": settings.TRIPLINE_BASE_URL,
         },
@@ -110,7 +113,7 @@ def visible_runs(request: HttpRequest, versions: list[ArtifactVersion]) -> dict[
 
 def in_collection(collection: Collection, label: str) -> Membership | None:
     """The version that `v3`, or an alias, names in the collection."""
-    rows = collection.memberships.select_related("version", "linked_by")
+    rows = collection.memberships.select_related("version__home__project__team", "linked_by")
     if label.startswith("v") and (index := keyset.number(label[1:])) is not None:
         return rows.filter(index=index).first()
     return rows.filter(

@@ -12,14 +12,20 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from registry import access, paths, places
-from registry.models import ArtifactVersion, Collection, Membership
+from registry.models import Alias, ArtifactVersion, Collection, Membership, Use
 from registry.views.collections import in_collection, layout, visible_runs
 from registry.views.lookups import registry_or_404, visible_collections
+from runs import access as runs_access
+from runs.access import may
+from runs.models import Role
 from runs.names import normalized
 from runs.views.lookup import project_of
 
 # So many files stand on one page.
 FILES = 200
+# So many collections are offered to link it to, and so many runs that used it are named.
+SHELVES = 200
+USED_BY = 50
 
 
 @require_safe
@@ -58,6 +64,7 @@ def _page(request: HttpRequest, collection: Collection, label: str, slug: str = 
     if request.path != unquote(where):
         return redirect(where)
     version = place.version
+    aliases = list(version.aliases.filter(collection=collection).order_by("name"))
     return render(
         request,
         "registry/version.html",
@@ -72,14 +79,16 @@ def _page(request: HttpRequest, collection: Collection, label: str, slug: str = 
             "place": place,
             "version": version,
             "run": visible_runs(request, [version]).get(version.run_id),
-            "aliases": version.aliases.filter(collection=collection).order_by("name"),
+            "aliases": aliases,
             "tags": version.tags.order_by("name"),
             "metadata": json.dumps(version.metadata, indent=2, ensure_ascii=False)
             if version.metadata
             else "",
             "elsewhere": elsewhere(request, place),
+            "used_by": used_by(request, version),
             "panels": places.VERSION.parts(request, place),
             **_files(request, version),
+            **_edits(request, place, aliases),
         },
     )
 
@@ -93,6 +102,28 @@ def _files(request: HttpRequest, version: ArtifactVersion) -> dict[str, Any]:
     more = urlencode({"files": found[FILES - 1].path}) if len(found) > FILES else ""
     links = [(file, reverse("artifactversion-file", args=[version.pk, file.path])) for file in found[:FILES]]
     return {"files": links, "more_files": more, "first_files": not after}
+
+
+def _edits(request: HttpRequest, place: Membership, aliases: list[Alias]) -> dict[str, Any]:
+    """Which forms are shown: what the person may change of the version, and where they may link it to."""
+    me, here, version = request.user, place.collection, place.version
+    may_alias = may(access.require_role, me, here, Role.MEMBER)
+    may_link = may(access.require_publishing, me, version)
+    shelves = access.linkable(me, version).select_related("registry").order_by("registry__name", "name")
+    return {
+        "may_alias": may_alias,
+        "removable": access.movable(me, here, [alias.name for alias in aliases]),
+        "may_tag": may(access.require_version_member, me, version),
+        "may_unlink": may_alias and here.registry_id is not None,
+        "shelves": shelves[:SHELVES] if may_link else [],
+    }
+
+
+def used_by(request: HttpRequest, version: ArtifactVersion) -> list[Use]:
+    """The newest runs that read it, as far as the person sees them."""
+    mine = runs_access.runs(request.user).values("pk")
+    found = Use.objects.filter(version=version, run__in=mine).select_related("run__project__team")
+    return list(found[:USED_BY])
 
 
 def elsewhere(request: HttpRequest, place: Membership) -> list[tuple[Membership, str]]:

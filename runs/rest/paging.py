@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -45,14 +46,21 @@ class Cursor:
     @classmethod
     def read(cls, text: str, model: type[Model], ordering: Sequence[str]) -> Cursor:
         """Raises `ValidationError` for what `written` did not write for this order."""
-        try:
+        with foreign_refused():
             backward, *values = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
             pairs = zip(ordering, values, strict=True)
             return cls(bool(backward), [_read(_field(model, name), value) for name, value in pairs])
-        except (ValueError, TypeError, OverflowError, RecursionError, DjangoValidationError):
-            raise ValidationError(
-                {"cursor": [_("This is no cursor of this list; follow “next” from the first page.")]}
-            ) from None
+
+
+@contextmanager
+def foreign_refused() -> Iterator[None]:
+    """Whatever goes wrong in reading a cursor: it is none of this list."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError, RecursionError, DjangoValidationError):
+        raise ValidationError(
+            {"cursor": [_("This is no cursor of this list; follow “next” from the first page.")]}
+        ) from None
 
 
 class KeysetPagination(pagination.CursorPagination):
@@ -71,14 +79,20 @@ class KeysetPagination(pagination.CursorPagination):
         self.ordering = [str(name) for name in queryset.query.order_by] or ["-id"]
         size = self.get_page_size(request)
         text = request.query_params.get(self.cursor_query_param)
-        cursor = Cursor.read(text, queryset.model, self.ordering) if text else None
-        found = list(self._from(queryset, cursor)[: size + 1])
+        cursor = self._read(text, queryset.model) if text else None
+        found = self._fetch(queryset, cursor, size + 1)
         backward = cursor is not None and cursor.backward
         self.rows = found[:size][::-1] if backward else found[:size]
         there_are_more = len(found) > size
         self.has_next = bool(found) and (backward or there_are_more)
         self.has_previous = bool(found) and (there_are_more if backward else cursor is not None)
         return self.rows
+
+    def _read(self, text: str, model: type[Model]) -> Cursor:
+        return Cursor.read(text, model, self.ordering)
+
+    def _fetch(self, queryset: QuerySet[Any], cursor: Cursor | None, most: int) -> list[Any]:
+        return list(self._from(queryset, cursor)[:most])
 
     def _from(self, queryset: QuerySet[Any], cursor: Cursor | None) -> QuerySet[Any]:
         if cursor is None:
@@ -93,8 +107,11 @@ class KeysetPagination(pagination.CursorPagination):
         return self._link(self.rows[0], backward=True) if self.has_previous else None
 
     def _link(self, row: Model, *, backward: bool) -> str:
-        values = [_field(type(row), name).value_to_string(row) for name in self.ordering]
-        return replace_query_param(self.url, self.cursor_query_param, Cursor(backward, values).written())
+        written = Cursor(backward, self._values(row)).written()
+        return replace_query_param(self.url, self.cursor_query_param, written)
+
+    def _values(self, row: Model) -> list[Any]:
+        return [_field(type(row), name).value_to_string(row) for name in self.ordering]
 
     def get_page_size(self, request: Request) -> int:
         given = request.query_params.get("page_size")

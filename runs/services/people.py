@@ -31,8 +31,14 @@ def create_team(name: str, *, organization: Organization | None = None, owner: U
     return team
 
 
+@transaction.atomic
 def set_member(team: Team, user: User, *, role: Role) -> Member:
-    """Put `user` into `team`, or change the role they have there."""
+    """Put `user` into `team`, or change the role they have there.
+
+    Raises `ValidationError` when that would leave the team without an admin.
+    """
+    if role != Role.ADMIN:
+        _require_another_admin(team, user)
     member, _created = Member.objects.update_or_create(team=team, user=user, defaults={"role": role})
     return member
 
@@ -44,9 +50,25 @@ def set_language(user: User, language: str) -> None:
     user.save(update_fields=["language"])
 
 
+@transaction.atomic
 def remove_member(member: Member) -> None:
-    """What the person made stays; their keys see nothing of the team any more."""
+    """What the person made stays; their keys see nothing of the team any more.
+
+    Raises `ValidationError` when that would leave the team without an admin.
+    """
+    _require_another_admin(member.team, member.user)
     member.delete()
+
+
+def _require_another_admin(team: Team, user: User) -> None:
+    """Unless `user` is no admin. Under the team's lock, so that two do not step down at the same time."""
+    Team.objects.select_for_update().get(pk=team.pk)
+    admins = Member.objects.filter(
+        team=team, role=Role.ADMIN, user__is_active=True, user__is_service=False
+    ).values_list("user", flat=True)
+    if list(admins) == [user.pk]:
+        problem = _("%(name)s is the only admin of the team: make somebody else an admin first.")
+        raise ValidationError({"role": problem % {"name": user.username}})
 
 
 def _new_key(user: User, name: str, *, team: Team | None = None) -> tuple[ApiKey, str]:

@@ -16,6 +16,7 @@ from runs.views.shown import number
 register = template.Library()
 
 _PANELS: dict[str, places.Place[Any, places.Panel]] = {
+    "welcome": places.WELCOME,
     "home": places.HOME,
     "team": places.TEAM,
     "run": places.RUN,

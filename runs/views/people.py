@@ -5,6 +5,8 @@ A key is shown once, in the answer to the form that made it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from django.conf import settings
@@ -25,6 +27,15 @@ from runs.services import people
 _METHODS = ["GET", "HEAD", "POST"]
 
 
+@contextmanager
+def _refusals_shown(request: HttpRequest) -> Iterator[None]:
+    """What a service refuses in the block, in its words."""
+    try:
+        yield
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+
+
 @require_http_methods(_METHODS)
 @never_cache
 @login_required
@@ -33,10 +44,8 @@ def profile(request: HttpRequest) -> HttpResponse:
     me = cast(User, request.user)
     made = ""
     if request.method == "POST":
-        try:
+        with _refusals_shown(request):
             _row, made = people.create_key(me, request.POST.get("name", ""))
-        except ValidationError as error:
-            messages.error(request, " ".join(error.messages))
     context = {
         "memberships": me.memberships.select_related("team").order_by("team__name"),
         "keys": ApiKey.objects.filter(user=me, team=None),
@@ -67,10 +76,8 @@ def members(request: HttpRequest, team_name: str) -> HttpResponse:
     made = ""
     if request.method == "POST":
         access.require_role(request.user, team, Role.ADMIN)
-        try:
+        with _refusals_shown(request):
             _row, made = people.create_service_key(team, request.POST.get("name", ""))
-        except ValidationError as error:
-            messages.error(request, " ".join(error.messages))
     is_admin = access.has_role(request.user, team, Role.ADMIN)
     context = {
         "team": team,
@@ -122,9 +129,10 @@ def change_member(request: HttpRequest, team_name: str, pk: int) -> HttpResponse
     if role not in Role.values:
         messages.error(request, _("Choose a role."))
     else:
-        people.set_member(team, member.user, role=Role(role))
-        said = _("%(name)s has the role “%(role)s” now.")
-        messages.success(request, said % {"name": member.user.username, "role": Role(role).label})
+        with _refusals_shown(request):
+            people.set_member(team, member.user, role=Role(role))
+            said = _("%(name)s has the role “%(role)s” now.")
+            messages.success(request, said % {"name": member.user.username, "role": Role(role).label})
     return redirect("team-members", team.name)
 
 
@@ -133,8 +141,9 @@ def change_member(request: HttpRequest, team_name: str, pk: int) -> HttpResponse
 def remove_member(request: HttpRequest, team_name: str, pk: int) -> HttpResponse:
     team = _team_to_change(request, team_name)
     member = get_object_or_404(Member.objects.select_related("user"), pk=pk, team=team)
-    people.remove_member(member)
-    messages.success(request, _("%(name)s is no longer in the team.") % {"name": member.user.username})
+    with _refusals_shown(request):
+        people.remove_member(member)
+        messages.success(request, _("%(name)s is no longer in the team.") % {"name": member.user.username})
     if access.teams(request.user).filter(pk=team.pk).exists():
         return redirect("team-members", team.name)
     return redirect("profile")

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 from rest_framework.exceptions import ValidationError
@@ -28,6 +29,8 @@ from runs.places import Tab
 from runs.rest.paging import KeysetPagination, StableOrderingFilter
 from runs.services import runs as services
 from runs.views.lookup import project_of
+from runs.views.ranking import SHOWN, RankedPages, Ranking, value_of
+from runs.zones import zone_of
 
 # How many metrics are shown where none was chosen, and how many can be.
 METRICS_SHOWN = 3
@@ -44,7 +47,7 @@ def tab(request: HttpRequest, project: Project) -> Tab:
 
 
 class TableFilterSet(RunFilterSet):
-    KNOWN = RunFilterSet.KNOWN | {"metric"}
+    KNOWN = RunFilterSet.KNOWN | {"metric", "value"}
     project = None  # type: ignore[assignment]  # it is the path that says which
 
     class Meta:
@@ -66,10 +69,10 @@ class Order(StableOrderingFilter):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A metric of a run: its latest value, and the way there."""
+    """A metric of a run: one of its values, and the way there."""
 
     name: str
-    last: float | str | None
+    value: float | str | None
     line: str
 
 
@@ -88,8 +91,11 @@ def runs(request: HttpRequest, team_name: str, project_name: str) -> HttpRespons
     page = _page(request, project)
     offered = common_names([run.pk for run in page.rows])[:METRICS_OFFERED]
     chosen = [name for name in request.GET.getlist("metric") if name][:METRICS_AT_MOST]
-    names = chosen if "metric" in request.GET else offered[:METRICS_SHOWN]
-    cells = _cells(page.rows, names)
+    ranking = _ranking(request.GET)
+    sorted_by = [ranking.metric] if ranking else []
+    names = chosen if "metric" in request.GET else list(dict.fromkeys([*sorted_by, *offered]))[:METRICS_SHOWN]
+    of = _shown(request.GET)
+    cells = _cells(page.rows, names, of=of)
     context = {
         "project": project,
         "tab": "runs",
@@ -98,6 +104,11 @@ def runs(request: HttpRequest, team_name: str, project_name: str) -> HttpRespons
         "names": names,
         "offered": list(dict.fromkeys([*names, *offered])),
         "columns": _columns(request.GET),
+        "metric_columns": [
+            _column(request.GET, Ranking.term(name), name, current=_ordering(request.GET)) for name in names
+        ],
+        "of": of,
+        "kinds": SHOWN.items(),
         "statuses": RunStatus.choices,
         "asked": request.GET,
         "narrowed": any(request.GET.get(name) for name in TableFilterSet.base_filters),
@@ -110,14 +121,17 @@ def runs(request: HttpRequest, team_name: str, project_name: str) -> HttpRespons
 
 def _page(request: HttpRequest, project: Project) -> Page:
     """The rows that were asked for; with a sentence for everything in the question that makes no sense."""
-    asked, pages = Request(request), Pages()
+    asked = Request(request)
+    ranking = _ranking(request.GET)
+    pages = RankedPages(ranking) if ranking else Pages()
     there = Run.objects.filter(project=project, deleted_at__isnull=True)
     everything = there.select_related("user", "lane").defer("config")
     try:
-        found = TableFilterSet(request.GET, queryset=everything, request=request)
-        if not found.is_valid():
-            raise ValidationError(found.errors)
-        ordered = Order().filter_queryset(asked, found.qs, cast(Any, Order))
+        with timezone.override(zone_of(request)):  # a day without a time is the reader's
+            found = TableFilterSet(request.GET, queryset=everything, request=request)
+            if not found.is_valid():
+                raise ValidationError(found.errors)
+        ordered = found.qs if ranking else Order().filter_queryset(asked, found.qs, cast(Any, Order))
         rows = pages.paginate_queryset(ordered, asked)
     except ValidationError as refusal:
         return Page([], trouble=_sentences(refusal.detail))
@@ -135,14 +149,23 @@ def _within(link: str | None) -> str:
     return f"?{urlsplit(link).query}" if link else ""
 
 
-def _cells(rows: Sequence[Run], names: Sequence[str]) -> dict[int, list[Cell]]:
+def _shown(asked: QueryDict) -> str:
+    """Which value of each metric: the last one, unless it is asked for another."""
+    return of if (of := asked.get("value", "")) in SHOWN else "last"
+
+
+def _ranking(asked: QueryDict) -> Ranking | None:
+    return Ranking.asked(_ordering(asked), _shown(asked))
+
+
+def _cells(rows: Sequence[Run], names: Sequence[str], *, of: str) -> dict[int, list[Cell]]:
     """Every run's metrics in the order of `names`."""
     ids = [run.pk for run in rows]
     seen = glimpses(ids, names)
     summaries = MetricSummary.objects.filter(run__in=ids, source=Source.HISTORY, name__in=names)
-    last = {(row.run_id, row.name): row.last for row in summaries} if names else {}
+    values = {(row.run_id, row.name): value_of(row, of) for row in summaries} if names else {}
     return {
-        pk: [Cell(name, last.get((pk, name)), _line(seen.get((pk, name)))) for name in names] for pk in ids
+        pk: [Cell(name, values.get((pk, name)), _line(seen.get((pk, name)))) for name in names] for pk in ids
     }
 
 
@@ -159,8 +182,12 @@ class Column:
     state: str
 
 
+def _ordering(asked: QueryDict) -> str:
+    return asked.get("ordering") or "-id"
+
+
 def _columns(asked: QueryDict) -> list[Column]:
-    current = asked.get("ordering") or "-id"
+    current = _ordering(asked)
     labels = {"name": _("Run"), "status": _("Status"), "": _("By"), "id": _("Created")}
     return [_column(asked, name, label, current=current) for name, label in labels.items()]
 

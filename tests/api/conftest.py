@@ -10,6 +10,7 @@ from automations.actions import http
 from automations.models import Backtest, Delivery, Execution
 from registry.models import Alias, Collection, Membership
 from registry.services.collections import remove_alias, set_alias, set_registry_member, tag_collection
+from registry.services.uses import use_version
 from registry.services.versions import create_version, link_version
 from runs import clock
 from runs.models import Role, Run, User
@@ -140,6 +141,7 @@ def ids(penguins: Cast, ours: House, crowd: Crowd) -> dict[str, Any]:
             "open": cast.registry("open", owner=penguins.otto).pk,
             "linked": Membership.objects.get(collection=ours.shelf, version=ours.version).pk,
             **{alias.name: alias.pk for alias in Alias.objects.filter(collection=ours.shelf)},
+            "user_run": reader(penguins, ours).pk,
             "old_tag": ours.collection.tags.get().pk,
             "version_tag": ours.version.tags.get().pk,
             "run_id": ours.run.run_id,
@@ -156,6 +158,13 @@ def tried(ours: House, maker: User) -> Backtest:
         result={"summary": {"not_evaluated": []}, "warnings": [], "runs": [], "truncated": False},
         created_at=clock.now(),
     )
+
+
+def reader(penguins: Cast, ours: House) -> Run:
+    """A run that used the version."""
+    run = cast.new_run(ours.project, user=penguins.ada, name="reader")
+    use_version(run, ours.version)
+    return run
 
 
 def deleted_run(ours: House) -> Run:

@@ -178,6 +178,9 @@ TABLE: list[Row] = [
     ("PUT", "versions/{draft}/files/a/b.bin", None, "401 404 403 200 200 404 404 404 404 200"),
     ("GET", "versions/{draft}/files/model.bin", None, "401 404 200 200 200 404 404 404 404 200"),
     ("POST", "versions/{draft}/commit/", None, "401 404 403 200 200 404 404 404 404 200"),
+    ("GET", "versions/{version}/uses/", None, "401 404 200 200 200 200 200 200 404 200"),
+    ("PUT", "versions/{version}/uses/{run}/", None, "401 404 403 201 201 404 404 404 404 201"),
+    ("DELETE", "versions/{version}/uses/{user_run}/", None, "401 404 403 204 204 404 404 404 404 204"),
     # what is sent, and where to
     ("GET", "secrets/", None, "401 200 200 200 200 200 200 200 200 200"),
     ("GET", "secrets/{secret}/", None, "401 404 200 200 200 404 404 404 404 200"),

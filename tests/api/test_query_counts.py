@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from automations.models import Inbox
 from automations.services import targets
 from registry.services.collections import set_registry_member, tag_collection
+from registry.services.uses import use_version
 from registry.services.versions import create_version, link_version
 from runs.models import Organization, Role
 from runs.services import people
@@ -44,6 +45,10 @@ def _version(penguins: Cast, ours: House, number: int) -> None:
 def _linked(penguins: Cast, ours: House, number: int) -> None:
     version, _created = create_version(ours.collection, actor=penguins.ada, aliases=[f"a{number}"])
     link_version(ours.shelf, version, aliases=[f"b{number}"], actor=None)
+
+
+def _use(penguins: Cast, ours: House, number: int) -> None:
+    use_version(cast.new_run(ours.project, user=penguins.ada), ours.version)
 
 
 def _run(penguins: Cast, ours: House, number: int) -> None:
@@ -97,6 +102,7 @@ GROWING: dict[str, tuple[str, Grow]] = {
     ),
     "collections": ("collections/", _shelf),
     "versions": ("versions/", _version),
+    "uses": ("versions/{version}/uses/", _use),
     "versions of a shelf": ("versions/?collection={shelf}", _linked),
     "secrets": ("secrets/", _fired),
     "integrations": ("integrations/", _fired),

@@ -140,37 +140,53 @@ WAYS: dict[str, tuple[Door, ...]] = {
         Act(Collection, "delete_selected", "collection"),
     ),
     "PUT collections/{collection}/tags/new/": (
+        Send("/artifacts/{collection}/edit/tag/", {"label": "new"}),
         Save(Collection, "collection", {"name": "new"}, inline="tags"),
         Save(CollectionTag, fields={"collection": "{collection}", "name": "new"}),
     ),
     "DELETE collections/{collection}/tags/old/": (
+        Send("/artifacts/{collection}/edit/untag/", {"label": "old"}),
         Save(Collection, "collection", {"tags-0-DELETE": "on"}),
         Delete(CollectionTag, "old_tag"),
         Act(CollectionTag, "delete_selected", "old_tag"),
     ),
     "PUT collections/{collection}/aliases/new/": (
+        Send("/artifacts/{collection}/edit/alias/", {"label": "new", "version": "v0"}),
         Save(Collection, "collection", {"name": "new", "number": 0}, inline="aliases"),
         Save(Alias, fields={"collection": "{collection}", "name": "new", "number": 0}),
     ),
+    "DELETE collections/{collection}/aliases/latest/": (
+        Send("/artifacts/{collection}/edit/unalias/", {"label": "latest"}),
+    ),
+    "POST collections/{shelf}/links/ with champion": (
+        Send("/artifacts/{shelf}/v1/edit/link/", {"collection": "{shelf}", "label": "champion"}),
+    ),
     "PUT collections/{shelf}/aliases/new/": (
+        Send("/artifacts/{shelf}/edit/alias/", {"label": "new", "version": "v0"}),
         Save(Collection, "shelf", {"name": "new", "number": 0}, inline="aliases"),
         Save(Alias, fields={"collection": "{shelf}", "name": "new", "number": 0}),
         Save(Alias, "staging", {"number": 1}),
     ),
     "PUT collections/{shelf}/aliases/champion/": (
+        Send("/artifacts/{shelf}/edit/alias/", {"label": "champion", "version": "v1"}),
+        Send("/artifacts/{shelf}/v1/edit/alias/", {"label": "champion"}),
         Save(Alias, "champion", {"number": 1}),
         Save(Collection, "shelf", {"aliases-0-number": 1}),
     ),
     "DELETE collections/{shelf}/aliases/champion/": (
+        Send("/artifacts/{shelf}/edit/unalias/", {"label": "champion"}),
+        Send("/artifacts/{shelf}/v0/edit/unalias/", {"label": "champion"}),
         Delete(Alias, "champion"),
         Act(Alias, "delete_selected", "champion"),
         Save(Collection, "shelf", {"aliases-0-DELETE": "on"}),
     ),
     "POST collections/{second_shelf}/links/": (
+        Send("/artifacts/{shelf}/v0/edit/link/", {"collection": "{second_shelf}"}),
         Save(Membership, fields={"collection": "{second_shelf}", "version": "{version}"}),
     ),
     # They would take the protected alias away with them.
     "DELETE collections/{shelf}/links/{version}/": (
+        Send("/artifacts/{shelf}/v0/edit/unlink/"),
         Delete(Membership, "linked"),
         Act(Membership, "delete_selected", "linked"),
     ),
@@ -185,10 +201,12 @@ WAYS: dict[str, tuple[Door, ...]] = {
     ),
     "GET versions/{version}/": (Look(ArtifactVersion, "version"),),
     "PUT versions/{version}/tags/new/": (
+        Send("/artifacts/{collection}/v0/edit/tag/", {"label": "new"}),
         Save(ArtifactVersion, "version", {"name": "new"}, inline="tags"),
         Save(VersionTag, fields={"version": "{version}", "name": "new"}),
     ),
     "DELETE versions/{version}/tags/penguin-tag/": (
+        Send("/artifacts/{collection}/v0/edit/untag/", {"label": "penguin-tag"}),
         Save(ArtifactVersion, "version", {"tags-0-DELETE": "on"}),
         Delete(VersionTag, "version_tag"),
     ),

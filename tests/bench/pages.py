@@ -111,7 +111,9 @@ def fill(first: int, last: int) -> None:
     Lane.objects.bulk_create([Lane(run=run, received_at=now) for run in made], batch_size=2000)
     numbers = {"count": 1, "finite_count": 1, "last_step": 0, "minimum": 0, "maximum": 1, "received_at": now}
     summaries = (
-        MetricSummary(run=run, source="history", name=name, last_finite=dice.random(), **numbers)
+        MetricSummary(
+            run=run, project=project, source="history", name=name, last_finite=dice.random(), **numbers
+        )
         for run in made[:-60]
         for name in ("loss", "acc")
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, StorageState
@@ -23,6 +24,8 @@ ARGUMENTS = [
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # nothing leaves this machine
 ]
 PATIENCE = 20_000.0  # milliseconds; the machine may be busy with other tests
+# Languages of the pages, each as a browser names it.
+LANGUAGES = {"en": "en-GB", "ja": "ja-JP"}
 # Whatever of it is run, the title says so.
 MARKUP = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -33,6 +36,7 @@ class Visitor:
 
     page: Page
     server: UpServer
+    language: str = "en"
     troubles: list[str] = field(default_factory=list)
 
     def watch(self) -> None:
@@ -58,27 +62,47 @@ class Visitor:
 
 @contextmanager
 def window(
-    browser: Browser, server: UpServer, session: StorageState | None = None, *, scripts: bool = True
+    browser: Browser,
+    server: UpServer,
+    session: StorageState | None = None,
+    *,
+    language: str = "en",
+    scripts: bool = True,
 ) -> Iterator[Visitor]:
     """A window of its own, signed in where a session is given; in the end nothing may have gone wrong."""
     with browser.new_context(
         base_url=server.url,
         storage_state=session,
-        locale="en-GB",
+        locale=LANGUAGES[language],
         timezone_id="Asia/Tokyo",
         java_script_enabled=scripts,
     ) as context:
         context.set_default_timeout(PATIENCE)
-        found = Visitor(context.new_page(), server)
+        found = Visitor(context.new_page(), server, language)
         found.watch()
         yield found
         assert found.troubles == []
 
 
-def assert_accessible_and_fitting(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, f"{page.url}\n{found.generate_report()}"
-    for width in (1280, 390):
+# Widths in pixels, schemes of colours, and the rules of axe that are asked again there (all, where none is
+# named): what a page is made of does not change with its colours.
+_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+_LOOKS: list[tuple[int, Literal["light", "dark"], dict[str, Any] | None]] = [
+    (1280, "light", None),
+    (1280, "dark", _COLOURS),
+    (390, "dark", None),
+    (390, "light", _COLOURS),
+]
+
+
+def assert_accessible_and_fitting(visitor: Visitor) -> None:
+    """As it is open now, in the visitor's language: wide and narrow, in light and dark colours."""
+    page = visitor.page
+    assert page.locator("html").get_attribute("lang") == visitor.language, page.url
+    for width, scheme, options in _LOOKS:
         page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours change at once
+        found = Axe().run(page, options=options)
+        assert found.violations_count == 0, f"{page.url} {width} {scheme}\n{found.generate_report()}"
         hidden = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert hidden <= 0, f"{page.url} is {hidden} pixels wider than {width}"

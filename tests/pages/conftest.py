@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, StorageState, expect, sync_playwright
 
 from automations.health import stages
-from tests.pages.browsing import ARGUMENTS, CHROMIUM, PATIENCE, Visitor, window
+from tests.pages.browsing import ARGUMENTS, CHROMIUM, LANGUAGES, PATIENCE, Visitor, window
 from tests.stories.rest import Rest
 from tests.upserver import UpServer, up_server
 
@@ -65,4 +65,13 @@ def session(chromium: Browser, server: UpServer) -> StorageState:
 def visitor(chromium: Browser, server: UpServer, session: StorageState) -> Iterator[Visitor]:
     """The admin, signed in."""
     with window(chromium, server, session) as found:
+        yield found
+
+
+@pytest.fixture(params=list(LANGUAGES))
+def reader(
+    chromium: Browser, server: UpServer, session: StorageState, request: pytest.FixtureRequest
+) -> Iterator[Visitor]:
+    """The same, once for each language."""
+    with window(chromium, server, session, language=request.param) as found:
         yield found

@@ -133,6 +133,44 @@ def test_history_is_filtered_by_state_run_and_time(
         assert {day for day in range(7) if f">exp-{day}<" in page} == days
 
 
+# A run a day, at noon by UTC: in Auckland that is the beginning of the next day, in Honolulu still night.
+@pytest.mark.parametrize(
+    ("zone", "label", "first_of_september", "second_of_september"),
+    [
+        ("", "UTC", {0}, {1}),
+        ("Pacific/Honolulu", "Pacific/Honolulu", {0}, {1}),
+        ("Pacific%2FAuckland", "Pacific/Auckland", set(), {0}),
+        ("Moon/Tranquility", "UTC", {0}, {1}),
+        ("../../etc/passwd", "UTC", {0}, {1}),
+    ],
+)
+def test_days_are_the_readers(
+    penguins: Cast,
+    week: dict[str, Automation],
+    zone: str,
+    label: str,
+    first_of_september: set[int],
+    second_of_september: set[int],
+) -> None:
+    vera = Visitor(penguins.vera)
+    vera.client.cookies["zone"] = zone
+    for day, runs in ((1, first_of_september), (2, second_of_september)):
+        page = vera.sees(f"/executions/?first=2026-09-0{day}&last=2026-09-0{day}")
+        assert f"From day ({label})" in page
+        assert {run for run in range(7) if f">exp-{run}<" in page} == runs
+        assert re.findall(r"<h2>(.*)</h2>", page) == [f"Sept. {day}, 2026"] * len(runs)
+
+
+def test_history_is_told_day_by_day_the_newest_first(penguins: Cast, week: dict[str, Automation]) -> None:
+    cast.new_run(penguins.project, name="exp-7")
+    cast.new_run(penguins.project, name="exp-8")
+    cast.decide()
+    page = Visitor(penguins.vera).sees("/executions/")
+    told = re.findall(r"<h2>Sept. (\d), 2026</h2>|>exp-(\d)<", page)
+    assert told[:5] == [("8", ""), ("", "8"), ("", "7"), ("7", ""), ("", "6")]
+    assert len([day for day, _run in told if day]) == 8
+
+
 @pytest.mark.parametrize(
     "query", ["?state=eaten", "?first=yesterday", "?last=2026-13-01", f"?run={'x' * 251}"]
 )

@@ -155,6 +155,8 @@ class Handler(BaseHTTPRequestHandler):
         if path == "collections/":
             found = [{"id": 5, "type": "model", "name": "digits"}] if harbor.collection_exists else []
             return (200, {"results": found}) if seen.method == "GET" else (201, {"id": 5, **seen.data})
+        if path == "registries/":
+            return 200, {"results": [{"id": 4, "name": "models"}]}
         if path == "versions/":
             if harbor.version_exists:
                 return 200, {"id": 9, "version": "v4", "state": "committed", "aliases": ["latest"]}
@@ -163,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             harbor.uploads[path.split("/files/")[1]] = seen.body
         if path.endswith("/commit/"):
             return 200, {"id": 9, "version": "v5", "state": "committed", "aliases": ["latest", "candidate"]}
-        return 200, {}
+        return 200, {"version": 9} if "/aliases/" in path else {}
 
 
 @contextlib.contextmanager
@@ -856,6 +858,41 @@ def test_what_cannot_be_uploaded_raises_before_anything_is_made(harbor: Harbor, 
     with pytest.raises(ValueError, match="same name"):
         run.log_artifact([tmp_path / "file", tmp_path / "file"], name="digits")
     assert not harbor.requests("/collections/") + harbor.requests("/versions/")
+
+
+@pytest.mark.parametrize(
+    ("named", "places"),
+    [
+        (9, []),
+        (tripline.Artifact(9, "v4", "digits", ""), []),
+        (
+            "digits:best",
+            ["/api/v1/collections/?project=3&name=digits", "/api/v1/collections/5/aliases/best/"],
+        ),
+        (
+            "models/digits",
+            [
+                "/api/v1/registries/?name=models",
+                "/api/v1/collections/?registry=4&name=digits",
+                "/api/v1/collections/5/aliases/latest/",
+            ],
+        ),
+    ],
+)
+def test_a_run_says_which_version_it_reads(harbor: Harbor, named: Any, places: list[str]) -> None:
+    harbor.collection_exists = True
+    with begin() as run:
+        assert run.use_artifact(named) == 9
+    assert [seen.path for seen in harbor.requests("", "GET")] == places
+    assert len(harbor.requests("/versions/9/uses/7/", "PUT")) == 1
+
+
+def test_a_version_that_is_nowhere_cannot_be_used(harbor: Harbor) -> None:
+    run = begin()
+    with pytest.raises(tripline.TriplineError, match="no collection digits") as refused:
+        run.use_artifact("digits:best")
+    assert refused.value.status == 404
+    assert not harbor.requests("/uses/")
 
 
 def test_a_refused_artifact_raises_with_the_servers_words(harbor: Harbor, tmp_path: Path) -> None:

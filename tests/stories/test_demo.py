@@ -39,13 +39,17 @@ class Sight:
     registries: list[str]
     runs: list[dict[str, Any]]
     executions: list[dict[str, Any]]
+    # By run, the versions that it read.
+    read: dict[int, list[dict[str, Any]]]
 
     @classmethod
     def of(cls, rest: Rest) -> Sight:
+        runs = rest.results("runs/?page_size=100")
         return cls(
             teams={row["name"] for row in rest.results("teams/")},
             registries=[row["name"] for row in rest.results("registries/")],
-            runs=rest.results("runs/?page_size=100"),
+            runs=runs,
+            read={run["id"]: rest.results(f"versions/?used_by={run['id']}") for run in runs},
             executions=rest.results("executions/?page_size=100"),
         )
 
@@ -162,6 +166,14 @@ class TestTheStory:
         assert {row["verdict"] for row in story.messages} == {"valid"}
         told = {json.loads(row["body"])["rule"] for row in story.messages}
         assert told == {"the loss jumps", "the gradient jumps"}
+
+    def test_every_training_says_which_data_it_read(self, story: Story) -> None:
+        waiting = {run["id"] for run in story.first.runs if run["status"] == "pending"}
+        trained = {run["id"] for run in story.first.past()} - waiting
+        (live,) = story.first.training(live=True)
+        assert all(len(story.first.read[run]) == 1 for run in {*trained, live["id"]})
+        (read,) = story.first.read[live["id"]]
+        assert read["tags"] == ["checked"]
 
     def test_what_to_open_first_is_said(self, story: Story) -> None:
         (live,) = story.first.training(live=True)
