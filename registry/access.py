@@ -133,4 +133,4 @@ def movable(user: Person, collection: Collection, aliases: Iterable[str]) -> lis
         return []
     protected = collection.registry.protected_aliases if collection.registry else []
     moves_all = not protected or access.may(require_role, user, collection, Role.ADMIN)
-    return [alias for alias in aliases if moves_all or normalized(alias) not in protected]
+    return [alias for alias in aliases if moves_all or alias not in protected]

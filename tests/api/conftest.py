@@ -125,8 +125,6 @@ def ids(penguins: Cast, ours: House, crowd: Crowd) -> dict[str, Any]:
     cast.collection(ours.registry, "second-shelf")
     tag_collection(ours.collection, "old", actor=penguins.ada)
     Api(penguins.ada).put(f"versions/{ours.draft.pk}/files/model.bin")
-    user_run = cast.new_run(ours.project, user=penguins.ada, name="reader")
-    use_version(user_run, ours.version)
     found = {name: getattr(ours, name).pk for name in House.__dataclass_fields__}
     return (
         found
@@ -143,10 +141,10 @@ def ids(penguins: Cast, ours: House, crowd: Crowd) -> dict[str, Any]:
             "open": cast.registry("open", owner=penguins.otto).pk,
             "linked": Membership.objects.get(collection=ours.shelf, version=ours.version).pk,
             **{alias.name: alias.pk for alias in Alias.objects.filter(collection=ours.shelf)},
+            "user_run": reader(penguins, ours).pk,
             "old_tag": ours.collection.tags.get().pk,
             "version_tag": ours.version.tags.get().pk,
             "run_id": ours.run.run_id,
-            "user_run": user_run.pk,
             "deleted_run": (gone := deleted_run(ours)).pk,
             "deleted_run_id": gone.run_id,
         }
@@ -160,6 +158,13 @@ def tried(ours: House, maker: User) -> Backtest:
         result={"summary": {"not_evaluated": []}, "warnings": [], "runs": [], "truncated": False},
         created_at=clock.now(),
     )
+
+
+def reader(penguins: Cast, ours: House) -> Run:
+    """A run that used the version."""
+    run = cast.new_run(ours.project, user=penguins.ada, name="reader")
+    use_version(run, ours.version)
+    return run
 
 
 def deleted_run(ours: House) -> Run:

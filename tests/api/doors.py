@@ -136,10 +136,7 @@ def _change(root: Root, model: type[Model], row: str, ids: Ids) -> str:
 
 
 def filled_in(fields: Mapping[str, Any], ids: Ids) -> dict[str, Any]:
-    return {
-        name: value.format(**ids) if isinstance(value, str) and value.startswith("{") else value
-        for name, value in fields.items()
-    }
+    return {name: value.format(**ids) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def _writes(client: Client, url: str, data: Mapping[str, Any]) -> bool:

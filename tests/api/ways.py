@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from automations.models import Automation, Delivery, Execution, Inbox, Integration, Secret
 from registry.models import (
     Alias,
@@ -14,6 +17,21 @@ from registry.models import (
 )
 from runs.models import ApiKey, Project, Run, Team
 from tests.api.doors import Act, Delete, Door, Look, Save, See, Send
+
+STATUS = {"event": "run_status", "condition-shown": "run_status", "condition-statuses": "failed"}
+ALIAS = {"event": "alias_added", "condition-shown": "alias_added", "condition-alias": "^best$"}
+
+
+def written(scope: str, condition: Mapping[str, str]) -> tuple[Door, ...]:
+    """A new rule by the form that pages and admin share."""
+    fields = {"name": "new", "mode": "active", "period": "86400", "scope": scope, **condition, "action": []}
+    return (Send("/automations/new/", fields | {"do": "save"}), Save(Automation, fields=fields))
+
+
+def edited(scope: str, condition: Mapping[str, str]) -> dict[str, Any]:
+    fields = {"name": "other", "mode": "active", "period": "3600", "scope": scope, "do": "save"}
+    return {**fields, **condition, "action": []}
+
 
 # By verb and path, and where several rows have these, a word of the body.
 WAYS: dict[str, tuple[Door, ...]] = {
@@ -122,37 +140,53 @@ WAYS: dict[str, tuple[Door, ...]] = {
         Act(Collection, "delete_selected", "collection"),
     ),
     "PUT collections/{collection}/tags/new/": (
+        Send("/artifacts/{collection}/edit/tag/", {"label": "new"}),
         Save(Collection, "collection", {"name": "new"}, inline="tags"),
         Save(CollectionTag, fields={"collection": "{collection}", "name": "new"}),
     ),
     "DELETE collections/{collection}/tags/old/": (
+        Send("/artifacts/{collection}/edit/untag/", {"label": "old"}),
         Save(Collection, "collection", {"tags-0-DELETE": "on"}),
         Delete(CollectionTag, "old_tag"),
         Act(CollectionTag, "delete_selected", "old_tag"),
     ),
     "PUT collections/{collection}/aliases/new/": (
+        Send("/artifacts/{collection}/edit/alias/", {"label": "new", "version": "v0"}),
         Save(Collection, "collection", {"name": "new", "number": 0}, inline="aliases"),
         Save(Alias, fields={"collection": "{collection}", "name": "new", "number": 0}),
     ),
+    "DELETE collections/{collection}/aliases/latest/": (
+        Send("/artifacts/{collection}/edit/unalias/", {"label": "latest"}),
+    ),
+    "POST collections/{shelf}/links/ with champion": (
+        Send("/artifacts/{shelf}/v1/edit/link/", {"collection": "{shelf}", "label": "champion"}),
+    ),
     "PUT collections/{shelf}/aliases/new/": (
+        Send("/artifacts/{shelf}/edit/alias/", {"label": "new", "version": "v0"}),
         Save(Collection, "shelf", {"name": "new", "number": 0}, inline="aliases"),
         Save(Alias, fields={"collection": "{shelf}", "name": "new", "number": 0}),
         Save(Alias, "staging", {"number": 1}),
     ),
     "PUT collections/{shelf}/aliases/champion/": (
+        Send("/artifacts/{shelf}/edit/alias/", {"label": "champion", "version": "v1"}),
+        Send("/artifacts/{shelf}/v1/edit/alias/", {"label": "champion"}),
         Save(Alias, "champion", {"number": 1}),
         Save(Collection, "shelf", {"aliases-0-number": 1}),
     ),
     "DELETE collections/{shelf}/aliases/champion/": (
+        Send("/artifacts/{shelf}/edit/unalias/", {"label": "champion"}),
+        Send("/artifacts/{shelf}/v0/edit/unalias/", {"label": "champion"}),
         Delete(Alias, "champion"),
         Act(Alias, "delete_selected", "champion"),
         Save(Collection, "shelf", {"aliases-0-DELETE": "on"}),
     ),
     "POST collections/{second_shelf}/links/": (
+        Send("/artifacts/{shelf}/v0/edit/link/", {"collection": "{second_shelf}"}),
         Save(Membership, fields={"collection": "{second_shelf}", "version": "{version}"}),
     ),
     # They would take the protected alias away with them.
     "DELETE collections/{shelf}/links/{version}/": (
+        Send("/artifacts/{shelf}/v0/edit/unlink/"),
         Delete(Membership, "linked"),
         Act(Membership, "delete_selected", "linked"),
     ),
@@ -167,10 +201,12 @@ WAYS: dict[str, tuple[Door, ...]] = {
     ),
     "GET versions/{version}/": (Look(ArtifactVersion, "version"),),
     "PUT versions/{version}/tags/new/": (
+        Send("/artifacts/{collection}/v0/edit/tag/", {"label": "new"}),
         Save(ArtifactVersion, "version", {"name": "new"}, inline="tags"),
         Save(VersionTag, fields={"version": "{version}", "name": "new"}),
     ),
     "DELETE versions/{version}/tags/penguin-tag/": (
+        Send("/artifacts/{collection}/v0/edit/untag/", {"label": "penguin-tag"}),
         Save(ArtifactVersion, "version", {"tags-0-DELETE": "on"}),
         Delete(VersionTag, "version_tag"),
     ),
@@ -204,8 +240,15 @@ WAYS: dict[str, tuple[Door, ...]] = {
         See("/automations/{automation}/"),
         Look(Automation, "automation"),
     ),
+    "POST automations/ with {project}": written("project:{project}", STATUS),
+    "POST automations/ with {team}": written("team:{team}", STATUS),
+    "POST automations/ with {organization}": written("organization:{organization}", STATUS),
+    "POST automations/ with {registry}": written("registry:{registry}", ALIAS),
+    "POST automations/ with {shelf}": written("collection:{shelf}", ALIAS),
+    "POST automations/ with {collection}": written("collection:{collection}", ALIAS),
     "PATCH automations/{automation}/": (
         Send("/automations/{automation}/mode/", {"mode": "disabled"}),
+        Send("/automations/{automation}/edit/", edited("project:{project}", STATUS)),
         Save(Automation, "automation", {"description": "new"}),
         Act(Automation, "disable", "automation"),
     ),
@@ -219,6 +262,7 @@ WAYS: dict[str, tuple[Door, ...]] = {
     ),
     "PATCH automations/{team_rule}/": (
         Send("/automations/{team_rule}/mode/", {"mode": "disabled"}),
+        Send("/automations/{team_rule}/edit/", edited("team:{team}", STATUS)),
         Act(Automation, "disable", "team_rule"),
         Save(Automation, "team_rule", {"description": "new"}),
     ),
@@ -229,6 +273,7 @@ WAYS: dict[str, tuple[Door, ...]] = {
     "DELETE automations/{team_rule}/": (Delete(Automation, "team_rule"),),
     "PATCH automations/{collection_rule}/": (
         Send("/automations/{collection_rule}/mode/", {"mode": "disabled"}),
+        Send("/automations/{collection_rule}/edit/", edited("collection:{collection}", ALIAS)),
         Act(Automation, "disable", "collection_rule"),
         Save(Automation, "collection_rule", {"description": "new"}),
     ),
@@ -239,6 +284,7 @@ WAYS: dict[str, tuple[Door, ...]] = {
     "DELETE automations/{collection_rule}/": (Delete(Automation, "collection_rule"),),
     "PATCH automations/{shelf_rule}/": (
         Send("/automations/{shelf_rule}/mode/", {"mode": "disabled"}),
+        Send("/automations/{shelf_rule}/edit/", edited("collection:{shelf}", ALIAS)),
         Act(Automation, "disable", "shelf_rule"),
         Save(Automation, "shelf_rule", {"description": "new"}),
     ),
@@ -249,6 +295,7 @@ WAYS: dict[str, tuple[Door, ...]] = {
     "DELETE automations/{shelf_rule}/": (Delete(Automation, "shelf_rule"),),
     "PATCH automations/{registry_rule}/": (
         Send("/automations/{registry_rule}/mode/", {"mode": "disabled"}),
+        Send("/automations/{registry_rule}/edit/", edited("registry:{registry}", ALIAS)),
         Act(Automation, "disable", "registry_rule"),
         Save(Automation, "registry_rule", {"description": "new"}),
     ),
@@ -259,6 +306,7 @@ WAYS: dict[str, tuple[Door, ...]] = {
     "DELETE automations/{registry_rule}/": (Delete(Automation, "registry_rule"),),
     "PATCH automations/{organization_rule}/": (
         Send("/automations/{organization_rule}/mode/", {"mode": "disabled"}),
+        Send("/automations/{organization_rule}/edit/", edited("organization:{organization}", STATUS)),
         Act(Automation, "disable", "organization_rule"),
         Save(Automation, "organization_rule", {"description": "new"}),
     ),

@@ -66,8 +66,8 @@ def window(
     server: UpServer,
     session: StorageState | None = None,
     *,
-    scripts: bool = True,
     language: str = "en",
+    scripts: bool = True,
 ) -> Iterator[Visitor]:
     """A window of its own, signed in where a session is given; in the end nothing may have gone wrong."""
     with browser.new_context(

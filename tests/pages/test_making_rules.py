@@ -275,4 +275,4 @@ def test_the_form_is_accessible_and_fits_a_phone(
         page.goto(f"/automations/new/?project={lab.project}&event={event_type}")
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_role("alert")).to_be_visible()
-        assert_accessible_and_fitting(page)
+        assert_accessible_and_fitting(visitor)

@@ -117,7 +117,7 @@ def test_what_it_is_is_accessible_and_fits(visitor: Visitor, lab: int) -> None:
     page.goto(f"/automations/new/?project={lab}&event=run_metric_threshold&metric=val/loss")
     write_spike_rule(page)
     drawn(preview(page).locator("figure"))
-    assert_accessible_and_fitting(page)
+    assert_accessible_and_fitting(visitor)
 
 
 def test_without_scripts_the_page_comes_back_with_the_answer(visitor: Visitor, lab: int) -> None:
@@ -178,7 +178,7 @@ def test_on_a_run_one_reads_why_a_rule_did_not_fire(visitor: Visitor, near: dict
     expect(figure).to_contain_text("closest · step")
     asked.get_by_text("The numbers around it").click()
     expect(asked.get_by_role("columnheader", name="average(val/loss, 5)")).to_be_visible()
-    assert_accessible_and_fitting(page)
+    assert_accessible_and_fitting(visitor)
 
 
 def test_from_an_automation_one_finds_the_run_and_reads_why(visitor: Visitor, near: dict[str, Any]) -> None:
@@ -192,4 +192,4 @@ def test_from_an_automation_one_finds_the_run_and_reads_why(visitor: Visitor, ne
     expect(page).to_have_url(re.compile(r"/why/\?run="))
     expect(page.locator(".answer")).to_contain_text("was never met")
     drawn(page.locator(".answer figure"))
-    assert_accessible_and_fitting(page)
+    assert_accessible_and_fitting(visitor)

@@ -154,6 +154,53 @@ def test_only_the_registrys_admins_move_a_protected_alias(penguins: Cast, fish: 
     assert pages.save_row(pages.change_url(shelf), "aliases", name="staging", number=0).status_code == 302
 
 
+@pytest.fixture
+def shelf(penguins: Cast, fish: Collection) -> Collection:
+    """In a registry of Ada's that protects “production” and “latest”; Max is a member. v0 has both."""
+    models = registry(owner=penguins.ada)
+    Registry.objects.update(protected_aliases=["production", "latest"])
+    set_registry_member(models, penguins.max, role=Role.MEMBER)
+    made = collection(models, "shelf")
+    link_version(made, version(fish, 0), aliases=["production"], actor=None)
+    made.refresh_from_db()
+    return made
+
+
+def test_what_takes_a_protected_alias_along_is_for_the_registrys_admins(
+    penguins: Cast, fish: Collection, shelf: Collection
+) -> None:
+    """To unlink its version, to delete its collection, and to link what `latest` would move to."""
+    for person_, may in ((penguins.max, False), (penguins.ada, True)):
+        person_.is_staff = True
+        person_.save()
+        pages = Pages(person_)
+        newer = {"collection": shelf.pk, "version": version(fish, 1).pk}
+        pages.save(pages.add_url(Membership), **newer)
+        assert Membership.objects.filter(**newer).exists() is may
+        home = Membership.objects.get(collection=shelf, index=0)
+        pages.delete(home)
+        assert Membership.objects.filter(pk=home.pk).exists() is not may
+        pages.act(Collection, "delete_selected", [shelf])
+        assert Collection.objects.filter(pk=shelf.pk, deleted_at=None).exists() is not may
+
+
+def test_a_protected_alias_is_the_same_in_every_spelling(penguins: Cast, ada: Pages) -> None:
+    models = registry(owner=penguins.ada)
+    assert ada.save(ada.change_url(models), protected_aliases='["cafe\u0301", "café"]').status_code == 302
+    models.refresh_from_db()
+    assert models.protected_aliases == ["caf\u00e9"]
+
+
+def test_who_may_only_look_at_a_version_publishes_it_nowhere(penguins: Cast, fish: Collection) -> None:
+    shelf = collection(registry(owner=penguins.vera), "shelf")
+    penguins.vera.is_staff = True
+    penguins.vera.save()
+    pages = Pages(penguins.vera)
+    fields = {"collection": shelf.pk, "version": version(fish, 0).pk}
+    assert "Member" in str(errors(pages.save(pages.add_url(Membership), **fields)))
+    assert not Membership.objects.filter(collection=shelf).exists()
+
+
 # --- Tags -----------------------------------------------------------------------------------------
 
 
