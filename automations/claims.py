@@ -92,8 +92,12 @@ def _waiting(integration_id: int | None, now: datetime, *, most: int, type: str 
     only, kind = ("AND d.type = %s", [type]) if type else ("", [])
     statement = f"{_READ} {_WAITS} AND d.{where} {only} ORDER BY d.next_at, d.id LIMIT %s"
     found = statements.rows(statement, [statements.stored(now), *parameters, *kind, most])
-    own = len(_DELIVERY)
-    return [_DELIVERY.read(row[:own], execution=_EXECUTION.read(row[own:])) for row in found]
+    deliveries = []
+    for row in found:
+        delivery, execution = statements.split(row, [_DELIVERY, _EXECUTION])
+        delivery.execution = execution
+        deliveries.append(delivery)
+    return deliveries
 
 
 _DELIVERY, _EXECUTION = Columns(Delivery, "d"), Columns(Execution, "e", leave_out=["snapshot"])

@@ -19,11 +19,15 @@ from automations.models import (
     Event,
     Execution,
     ExecutionState,
+    Integration,
     Order,
+    Secret,
 )
 from automations.occasions import occasion_of, speaking_to, team_of
 from automations.template import TemplateError
-from runs import cause
+from runs import cause, statements
+from runs.models import Team
+from runs.statements import Columns
 
 
 def send_actions(firings: Sequence[tuple[Execution, Event]]) -> None:
@@ -51,11 +55,30 @@ def send_actions(firings: Sequence[tuple[Execution, Event]]) -> None:
 def _actions(automation_ids: Collection[int | None]) -> Mapping[int | None, list[Action]]:
     """The actions of these automations, in their order, with what a message needs."""
     found: dict[int | None, list[Action]] = {pk: [] for pk in automation_ids}
-    needed = ("integration__team", "integration__access_token", "integration__signing_secret")
-    rows = Action.objects.filter(automation__in=found).select_related(*needed)
-    for action in rows.order_by("automation", "position"):
+    statement = (
+        f"{_READ_ACTIONS} WHERE a.automation_id IN ({statements.places(len(found))})"
+        " ORDER BY a.automation_id, a.position"
+    )
+    for row in statements.rows(statement, list(found)):
+        action, integration, *needed = statements.split(row, [_ACTION, *_AROUND.values()])
+        action.integration = integration
+        if integration:
+            integration.team, integration.access_token, integration.signing_secret = needed
         found[action.automation_id].append(action)
     return found
+
+
+_ACTION = Columns(Action, "a")
+_AROUND: dict[str, Columns[Any]] = {
+    "automations_integration i ON i.id = a.integration_id": Columns(Integration, "i"),
+    "runs_team t ON t.id = i.team_id": Columns(Team, "t"),
+    "automations_secret token ON token.id = i.access_token_id": Columns(Secret, "token"),
+    "automations_secret sign ON sign.id = i.signing_secret_id": Columns(Secret, "sign"),
+}
+_READ_ACTIONS = (
+    f"SELECT {', '.join(part.text for part in (_ACTION, *_AROUND.values()))} FROM automations_action a"  # noqa: S608
+    + "".join(f" LEFT JOIN {join}" for join in _AROUND)
+)
 
 
 def _prepare(execution: Execution, event: Event, actions: Sequence[Action]) -> None:

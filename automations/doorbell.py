@@ -20,6 +20,10 @@ log = logging.getLogger("tripline.doorbell")
 
 QUIET_SECONDS = 5.0
 
+# Seconds from one ring for an outlet to the next, and when the last one is heard (`time.monotonic`).
+_PACE = 0.02
+_rung: dict[int | None, float] = {}
+
 Keeper: TypeAlias = Callable[[str, int | None], None]
 
 
@@ -96,5 +100,15 @@ def ring_canary() -> None:
 
 
 def ring_drain(integration_id: int | None, *, after: float = 0.0) -> None:
-    """`None` stands for the deliveries that need no integration; `after` is in seconds."""
+    """`None` stands for the deliveries that need no integration; `after` is in seconds.
+
+    Rings that come close together are one: who answers it finds all that waits. Else, the quicker messages go
+    out, the more senders would come only to stand in each other's way.
+    """
+    if not after and _door.keeper is None:
+        now, last = time.monotonic(), _rung.get(integration_id, 0.0)
+        if last > now:
+            return  # one is on its way
+        after = max(0.0, last + _PACE - now)
+        _rung[integration_id] = now + after
     _ring("drain", integration_id, after=after)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from automations import candidates, firing
+from automations import candidates, firing, outbox
 from automations.batches import Ahead, BatchView
 from automations.events.base import EVENTS
 from automations.firing import Decision
@@ -34,6 +35,9 @@ _STRETCH = 200
 _CLOSE = timedelta(milliseconds=50)
 _PAUSES = 10
 
+# Seconds after which a firing is written down though others of the same lane may follow at once.
+_SOON = 0.05
+
 LaneChange = RunStatusChange | MetricBatch
 
 
@@ -49,19 +53,42 @@ def evaluate_lane(run_id: int, *, patience: float = 0.0) -> None:
 
 
 def _evaluate_stretch(lane: Lane, patience: float) -> bool:
-    cursor = quiet = lane.cursor  # `quiet`: the last change up to which no rule fired
-    ahead = Ahead()
+    cursor, decided, ahead = lane.cursor, _Decided(), Ahead()
     for changes in _portions(lane, patience):
         ahead.go_on(changes)
         for change in changes:
-            decisions = _decide(change, ahead)
-            if not decisions and isinstance(change, MetricBatch):
-                quiet = change.seq
-                continue
-            if not _settle(change.run, cursor, change=change, decisions=decisions):
-                return False
-            cursor = quiet = change.seq
-    return quiet == cursor or _advance(lane.run, cursor, to=quiet)
+            decided.add(change, _decide(change, ahead))
+            if decided.must_be_told or (decided.is_worth_telling and change is changes[-1]):
+                if not _settle(lane.run, cursor, decided=decided):
+                    return False
+                cursor, decided = decided.upto, _Decided()
+    return decided.upto <= cursor or _advance(lane.run, cursor, to=decided.upto)
+
+
+@dataclass
+class _Decided:
+    """What was decided since the cursor moved last: written down together, and nothing waits long for it."""
+
+    upto: int = 0
+    decisions: list[Decision] = field(default_factory=list)
+    status_changes: list[RunStatusChange] = field(default_factory=list)
+    # Of the first that must be told (`time.monotonic`).
+    since: float = 0.0
+
+    def add(self, change: LaneChange, decisions: Sequence[Decision]) -> None:
+        self.upto = change.seq
+        self.decisions += decisions
+        if isinstance(change, RunStatusChange):
+            self.status_changes.append(change)
+        self.since = self.since or (time.monotonic() if self.is_worth_telling else 0.0)
+
+    @property
+    def is_worth_telling(self) -> bool:
+        return bool(self.decisions or self.status_changes)
+
+    @property
+    def must_be_told(self) -> bool:
+        return self.is_worth_telling and time.monotonic() - self.since > _SOON
 
 
 def _portions(lane: Lane, patience: float) -> Iterator[list[LaneChange]]:
@@ -110,7 +137,8 @@ def _waiting(lane: Lane, *, after: int) -> list[LaneChange]:
 def _decide(change: LaneChange, ahead: Ahead) -> list[Decision]:
     """The decisions of all rules that fire on this change."""
     if isinstance(change, RunStatusChange):
-        return _asked(candidates.for_status_change(change), change)
+        found = _asked(candidates.for_status_change(change), change)
+        return [replace(each, event=outbox.event_of(change)) for each in found]
     rules = candidates.for_batch(change)
     watched = [rule.routing_key for rule in rules]
     return _asked(rules, BatchView(change, watched, ahead)) if rules else []
@@ -133,16 +161,14 @@ def _advance(run: Run, cursor: int, *, to: int) -> bool:
     return lanes.advance(run.pk, cursor, to=to)
 
 
-def _settle(run: Run, cursor: int, *, change: LaneChange, decisions: list[Decision]) -> bool:
+def _settle(run: Run, cursor: int, *, decided: _Decided) -> bool:
     """Move the cursor and record what was decided, in one transaction; False if it had moved."""
     with transaction.atomic():
-        if not _advance(run, cursor, to=change.seq):
+        if not _advance(run, cursor, to=decided.upto):
             return False
-        event = None
-        if isinstance(change, RunStatusChange):
-            event = Event.objects.get(origin=f"run_status:{change.pk}")
-            Event.objects.filter(pk=event.pk).update(decided_at=clock.now())
-        firing.record(decisions, event)
+        if decided.status_changes:
+            outbox.mark_decided(decided.status_changes)
+        firing.record(decided.decisions)
     return True
 
 
@@ -174,5 +200,5 @@ def _decide_event(event: Event) -> bool:
     with transaction.atomic():
         if Event.objects.filter(pk=event.pk, decided_at=None).update(decided_at=clock.now()) != 1:
             return False
-        firing.record(decisions, event)
+        firing.record([replace(each, event=event) for each in decisions])
     return True

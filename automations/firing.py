@@ -5,19 +5,19 @@ Called inside the transaction that settles the change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-
-from django.db.models import F
 
 from automations import dispatch, outbox
 from automations.events.base import EventType
 from automations.models import Automation, Event, Execution, ExecutionState, Mode, RunLimit
 from automations.verdicts import Reason
-from runs import cause, clock
+from runs import cause, clock, statements
 from runs.models import MetricBatch
+from runs.statements import Columns
 
 # With period 0 every match fires, but one batch at most so many times; the rest is counted.
 MAX_PER_BATCH = 100
@@ -29,13 +29,17 @@ _PORTION = 500
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A rule that fires on a change, at these hits."""
+    """A rule that fires on a change, at these hits.
+
+    `event` is None for metrics, whose event is made when one fires.
+    """
 
     automation: Automation
     event_type: EventType[Any]
     change: Any
     facts: Any
     hits: Sequence[int]
+    event: Event | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -58,30 +62,30 @@ class Firing:
         return self.decision.event_type.dedup_key(self.decision.change, self.hit)
 
 
-def record(decisions: Sequence[Decision], event: Event | None) -> None:
-    """Write down what was decided on one change. `event` is None for metrics, whose event is made when one
-    fires.
+def record(decisions: Sequence[Decision]) -> None:
+    """Write down what was decided, in its order.
 
     A number of statements that does not grow with the rules that fire, but for what their limits need.
     """
-    # A rule may have been deleted since it was asked. If that happens right now, the foreign key fails,
-    # nothing of this transaction is written, and the change is decided again without the rule.
-    asked = {decision.automation.pk for decision in decisions}
-    there = set(Automation.objects.filter(pk__in=asked).values_list("pk", flat=True)) if asked else ()
-    _fire(
-        [
-            Firing(decision, hit)
-            for decision in decisions
-            if decision.automation.pk in there
-            for hit in _let_through(decision, event)
-        ],
-        event,
-    )
+    there = _existing({decision.automation.pk for decision in decisions}) if decisions else ()
+    asked = [decision for decision in decisions if decision.automation.pk in there]
+    _fire([Firing(decision, hit) for decision in asked for hit in _let_through(decision)])
 
 
-def _let_through(decision: Decision, event: Event | None) -> Sequence[int]:
+def _existing(automation_ids: Collection[int]) -> set[int]:
+    """A rule may have been deleted since it was asked.
+
+    If that happens right now, the foreign key fails, nothing of this transaction is written, and the change
+    is decided again without the rule.
+    """
+    places = statements.places(len(automation_ids))
+    statement = f"SELECT id FROM automations_automation WHERE id IN ({places})"  # noqa: S608
+    return {pk for (pk,) in statements.rows(statement, list(automation_ids))}
+
+
+def _let_through(decision: Decision) -> Sequence[int]:
     """The hits at which it really fires; what holds back the others is written down."""
-    if cause.depth(_cause(decision, event)) >= MAX_DEPTH:
+    if cause.depth(_cause(decision)) >= MAX_DEPTH:
         _hold_back(decision, decision.hits, key="loop", reason=Reason("loop", {"depth": MAX_DEPTH}))
     elif _is_muted(decision):
         _hold_back(decision, decision.hits, key=f"muted:{_muted_until(decision)}", reason=_muted(decision))
@@ -94,9 +98,9 @@ def _let_through(decision: Decision, event: Event | None) -> Sequence[int]:
     return ()
 
 
-def _cause(decision: Decision, event: Event | None) -> str:
+def _cause(decision: Decision) -> str:
     """What led to the change; a metric batch carries it until its event is made."""
-    return event.cause if event else str(decision.change.batch.cause)
+    return decision.event.cause if decision.event else str(decision.change.batch.cause)
 
 
 def _is_muted(decision: Decision) -> bool:
@@ -122,9 +126,10 @@ def _not_too_many(decision: Decision) -> Sequence[int]:
 
 def _once(decision: Decision) -> Sequence[int]:
     """Once per run and period: the first hit fires if the period is over, all others are counted."""
-    fires = 1 if _take_limit(decision) else 0
+    limit = _limit(decision)
+    fires = 1 if _take(limit, decision) else 0
     if rest := decision.hits[fires:]:
-        fired_at = _limit(decision).fired_at
+        fired_at = decision.change.received_at if fires else limit.fired_at
         period = decision.automation.period
         data = {"fired_at": fired_at.isoformat(timespec="seconds")}
         reason = Reason("limited_once", data)
@@ -134,16 +139,18 @@ def _once(decision: Decision) -> Sequence[int]:
     return decision.hits[:fires]
 
 
-def _take_limit(decision: Decision) -> bool:
+def _take(limit: RunLimit, decision: Decision) -> bool:
     """True for exactly one of any number of racing decisions: the database counts the rows changed."""
     now: datetime = decision.change.received_at
-    limit = _limit(decision)
     if limit.fired_at == _NEVER:
         condition = {"fired_at": _NEVER}
     elif decision.automation.period is None:
         return False
     else:
-        condition = {"fired_at__lte": _minus(now, decision.automation.period)}
+        since = _minus(now, decision.automation.period)
+        if limit.fired_at > since:
+            return False
+        condition = {"fired_at__lte": since}
     return RunLimit.objects.filter(pk=limit.pk, **condition).update(fired_at=now) == 1
 
 
@@ -160,18 +167,28 @@ def _minus(moment: datetime, seconds: int) -> datetime:
 def _limit(decision: Decision) -> RunLimit:
     """The limit's row of this automation and run, locked."""
     status = decision.event_type.limit_bucket(decision.facts) if decision.automation.per_status else ""
-    identity = {"automation": decision.automation, "run": decision.change.run, "status": status}
-    RunLimit.objects.bulk_create([RunLimit(**identity, fired_at=_NEVER)], ignore_conflicts=True)
-    return RunLimit.objects.select_for_update().get(**identity)
+    place = [decision.automation.pk, decision.change.run.pk, status]
+    while not (found := statements.rows(statements.locking(_READ_LIMIT), place)):
+        row = RunLimit(**dict(zip(_LIMITED, place, strict=True)), fired_at=_NEVER)
+        RunLimit.objects.bulk_create([row], ignore_conflicts=True)
+    return _RUN_LIMIT.read(found[0])
 
 
-def _fire(firings: Sequence[Firing], event: Event | None) -> None:
+_LIMITED = ("automation_id", "run_id", "status")
+_RUN_LIMIT = Columns(RunLimit, "l")
+_READ_LIMIT = (
+    f"SELECT {_RUN_LIMIT.text} FROM automations_runlimit l"  # noqa: S608 (names of ours)
+    " WHERE l.automation_id = %s AND l.run_id = %s AND l.status = %s"
+)
+
+
+def _fire(firings: Sequence[Firing]) -> None:
     """An execution for each, and its deliveries; deciding the same thing again changes nothing."""
     for start in range(0, len(firings), _PORTION):
         new = _not_known(firings[start : start + _PORTION])
         if not new:
             continue
-        events = [event] * len(new) if event else _metric_events(new)
+        events = _events(new)
         now = clock.now()
         executions = [_execution_of(firing, each, now) for firing, each in zip(new, events, strict=True)]
         dispatch.send_actions(list(zip(executions, events, strict=True)))
@@ -180,13 +197,22 @@ def _fire(firings: Sequence[Firing], event: Event | None) -> None:
 def _not_known(firings: Sequence[Firing]) -> list[Firing]:
     rules = {firing.decision.automation.pk for firing in firings}
     keys = {firing.dedup_key for firing in firings}
-    rows = Execution.objects.filter(automation__in=rules, dedup_key__in=keys).order_by()
-    known = set(rows.values_list("automation", "dedup_key"))
+    statement = (
+        "SELECT automation_id, dedup_key FROM automations_execution"  # noqa: S608
+        f" WHERE automation_id IN ({statements.places(len(rules))})"
+        f" AND dedup_key IN ({statements.places(len(keys))})"
+    )
+    known = set(statements.rows(statement, [*rules, *keys]))
     return [each for each in firings if (each.decision.automation.pk, each.dedup_key) not in known]
 
 
+def _events(firings: Sequence[Firing]) -> list[Event]:
+    """The event of each; what waited in the lane as values becomes one for each hit, in their order."""
+    made = iter(_metric_events([firing for firing in firings if firing.decision.event is None]))
+    return [firing.decision.event or next(made) for firing in firings]
+
+
 def _metric_events(firings: Sequence[Firing]) -> list[Event]:
-    """What waited in the lane as values becomes an event for each hit."""
     events = []
     for decision, hit in ((firing.decision, firing.hit) for firing in firings):
         batch: MetricBatch = decision.change.batch
@@ -197,7 +223,7 @@ def _metric_events(firings: Sequence[Firing]) -> list[Event]:
         event.received_at = batch.received_at
         event.decided_at = clock.now()
         events.append(event)
-    return outbox.publish(events)
+    return outbox.publish(events) if events else []
 
 
 def _execution_of(firing: Firing, event: Event, now: datetime) -> Execution:
@@ -247,11 +273,10 @@ def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Rea
     run = getattr(decision.change, "run", None)
     subject = f"run:{run.pk}" if run else f"change:{decision.change.pk}"
     dedup_key = f"skipped:{subject}:{key}"
-    known = Execution.objects.select_for_update().filter(automation=decision.automation, dedup_key=dedup_key)
-    execution = known.first()
+    held = statements.rows(statements.locking(_HELD_BACK), [decision.automation.pk, dedup_key])
     count = len(hits)
     data = {**reason.data, "count": count, "last_step": decision.step(hits[-1])}
-    if execution is None:
+    if not held:
         data["first_step"] = decision.step(hits[0])
         execution = _execution(
             decision,
@@ -265,5 +290,12 @@ def _hold_back(decision: Decision, hits: Sequence[int], *, key: str, reason: Rea
         execution.finished_at = execution.created_at
         execution.save(force_insert=True)
         return
-    data = {**execution.explanation["data"], **data, "count": execution.count + count}
-    known.update(count=F("count") + count, explanation={"code": reason.code, "data": data})
+    ((pk, before, explanation),) = held
+    data = {**json.loads(explanation)["data"], **data, "count": before + count}
+    statements.run(_HOLD_BACK, [count, statements.json({"code": reason.code, "data": data}), pk])
+
+
+_HELD_BACK = (
+    'SELECT id, "count", explanation FROM automations_execution WHERE automation_id = %s AND dedup_key = %s'
+)
+_HOLD_BACK = 'UPDATE automations_execution SET "count" = "count" + %s, explanation = %s WHERE id = %s'

@@ -12,12 +12,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 
 from automations import candidates, doorbell
 from automations.models import Event, Feed
 from registry.models import ArtifactChange, ChangeKind, Collection, Membership
-from runs import cause
+from runs import cause, clock, statements
 from runs.models import MetricBatch, Organization, Project, Run, RunStatusChange
 from runs.services import lanes
 
@@ -31,7 +30,7 @@ def observe_status_change(change: RunStatusChange) -> None:
     event = run_event(
         run, type="run_status", data={**run_data(run, change), "previous_status": change.old_status}
     )
-    event.origin = f"run_status:{change.pk}"
+    event.origin = _origin(change)
     event.received_at = change.received_at
     publish([event])
     transaction.on_commit(lambda: doorbell.ring_lane(run.pk), robust=True)
@@ -74,14 +73,37 @@ def publish(events: Sequence[Event]) -> list[Event]:
     The feed's row is locked until the transaction ends, and is the last lock taken: numbers are
     committed in order, so that a reader who has seen number n has seen all before it.
     """
-    organization = events[0].organization
-    Feed.objects.get_or_create(organization=organization)
-    Feed.objects.filter(organization=organization).update(head=F("head") + len(events))
-    head: int = Feed.objects.values_list("head", flat=True).get(organization=organization)
+    head = _raise_feed(events[0].organization, len(events))
     for number, event in enumerate(events, start=head - len(events) + 1):
         event.sequence = number
         event.cause = event.cause or cause.current()
     return Event.objects.bulk_create(events)
+
+
+def _raise_feed(organization: Organization, count: int) -> int:
+    """The last of so many new numbers."""
+    while not statements.run(_RAISE, [count, organization.pk]):
+        Feed.objects.get_or_create(organization=organization)
+    ((head,),) = statements.rows(_HEAD, [organization.pk])
+    return int(head)
+
+
+_RAISE = "UPDATE automations_feed SET head = head + %s WHERE organization_id = %s"
+_HEAD = "SELECT head FROM automations_feed WHERE organization_id = %s"
+
+
+def _origin(change: RunStatusChange) -> str:
+    return f"run_status:{change.pk}"
+
+
+def event_of(change: RunStatusChange) -> Event:
+    """The event that a status change is."""
+    return Event.objects.get(origin=_origin(change))
+
+
+def mark_decided(changes: Sequence[RunStatusChange]) -> None:
+    origins = [_origin(change) for change in changes]
+    Event.objects.filter(origin__in=origins).update(decided_at=clock.now())
 
 
 def run_event(run: Run, *, type: str, data: dict[str, Any]) -> Event:

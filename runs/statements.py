@@ -140,3 +140,13 @@ class Columns(Generic[M]):
             if converters:
                 found.append((place, column, converters))
         return found
+
+
+def split(row: Sequence[Any], parts: Sequence[Columns[Any]]) -> list[Any]:
+    """The instance of each of these in a row of all their columns; None where a join found none."""
+    found, start = [], 0
+    for part in parts:
+        values = row[start : start + len(part)]
+        start += len(part)
+        found.append(None if values[0] is None else part.read(values))
+    return found

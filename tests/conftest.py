@@ -25,7 +25,10 @@ def _fresh_rules() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int | None]]:
-    """The doorbell writes here what it would have told a broker: (task, id); "drain later" with a delay."""
+    """The doorbell writes here what it would have told a broker: (task, id); "drain later" with a delay.
+
+    Rings that come close together are each heard.
+    """
     from automations import doorbell
 
     heard: list[tuple[str, int | None]] = []
@@ -34,6 +37,7 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int | None]]:
         heard.append((f"{task} later" if after else task, argument))
 
     monkeypatch.setattr(doorbell, "_ring", ring)
+    monkeypatch.setattr(doorbell, "_PACE", 0.0)
     return heard
 
 

@@ -98,11 +98,11 @@ class TestManyWorkers:
         def record(number: int) -> None:
             with transaction.atomic():
                 Lane.objects.select_for_update().get(pk=run.pk)
-                firing.record([decisions[number]], None)
+                firing.record([decisions[number]])
 
         def race(number: int) -> bool:
             with transaction.atomic():
-                return firing._take_limit(decisions[number])
+                return firing._take(firing._limit(decisions[number]), decisions[number])
 
         wins = at_once(40, race)
         assert sum(wins) == 1

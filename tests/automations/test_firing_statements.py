@@ -90,8 +90,8 @@ def test_what_is_decided_twice_is_written_once(penguins: Cast, hook: Integration
     decisions = evaluation._decide(change, Ahead([change]))
     assert len(decisions) == 3
     for _time in range(2):
-        firing.record(decisions, None)
-    firing.record([decisions[1]], None)
+        firing.record(decisions)
+    firing.record([decisions[1]])
     assert [execution.automation_id for execution in Execution.objects.order_by("pk")] == [
         decision.automation.pk for decision in decisions
     ]
