@@ -13,7 +13,6 @@ urlpatterns = [
     path("automations/", rules.everything, name="automations"),
     path("automations/new/", writing.new, name="automation-new"),
     path("automations/<int:pk>/edit/", writing.edit, name="automation-edit"),
-    path("automations/fields/", fields.fields, name="automation-fields"),
     path("automations/preview/", preview.try_rule, name="automation-preview"),
     path("automations/preview/run/", preview.draw_run, name="automation-preview-run"),
     path("automations/preview/<int:pk>/", preview.job, name="automation-preview-job"),

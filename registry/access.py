@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext as _
 
-from registry.models import ArtifactVersion, Collection, Registry, Visibility
+from registry.models import Alias, ArtifactVersion, Collection, Membership, Registry, Visibility
+from registry.names import LATEST
 from runs import access
 from runs.access import Person
 from runs.models import Role
+from runs.names import normalized
 
 
 def registries(user: Person, *, at_least: Role = Role.VIEWER) -> QuerySet[Registry]:
@@ -65,6 +69,42 @@ def require_role(user: Person, collection: Collection, at_least: Role) -> None:
 
 
 def require_alias_role(user: Person, collection: Collection, alias: str) -> None:
-    """A protected alias is moved by admins of the registry alone."""
-    protected = collection.registry is not None and alias in collection.registry.protected_aliases
+    """A protected alias is moved and removed by admins of the registry alone."""
+    registry = collection.registry
+    protected = registry is not None and normalized(alias) in registry.protected_aliases
     require_role(user, collection, Role.ADMIN if protected else Role.MEMBER)
+
+
+def require_link_role(
+    user: Person, collection: Collection, version: ArtifactVersion, *, aliases: Iterable[str] = ()
+) -> None:
+    """To link a version moves these aliases, and `latest` by itself where the version is new (R10).
+
+    It also shows the version to other people: only who may write where it is now may make a link.
+    """
+    require_role(user, collection, Role.MEMBER)
+    teams = access.teams(user, at_least=Role.MEMBER)
+    mine = Q(project__team__in=teams.values("pk"))
+    mine |= Q(registry__in=registries(user, at_least=Role.MEMBER).values("pk"))
+    holding = Q(pk=version.home_id) | Q(memberships__version=version)
+    if not collections(user).filter(mine, holding).exists():
+        raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))
+    known = Membership.objects.filter(collection=collection, version=version).exists()
+    for alias in aliases if known else (LATEST, *aliases):
+        require_alias_role(user, collection, alias)
+
+
+def require_unlink_role(user: Person, collection: Collection, version: ArtifactVersion) -> None:
+    """The version takes its aliases here away with it."""
+    _require_alias_roles(user, collection, Alias.objects.filter(collection=collection, version=version))
+
+
+def require_delete_role(user: Person, collection: Collection) -> None:
+    """A collection takes all its aliases away with it."""
+    _require_alias_roles(user, collection, Alias.objects.filter(collection=collection))
+
+
+def _require_alias_roles(user: Person, collection: Collection, aliases: QuerySet[Alias]) -> None:
+    require_role(user, collection, Role.MEMBER)
+    for name in aliases.values_list("name", flat=True):
+        require_alias_role(user, collection, name)

@@ -13,6 +13,9 @@ from runs.names import SLUG_LENGTH, validate_path_name
 _TAG = re.compile(r"[-\w]+( +[-\w]+)*")
 _VERSION_NUMBER = re.compile(r"v\d+")
 
+# The alias that moves by itself to the newest version (R10).
+LATEST = "latest"
+
 
 def validate_tag(value: str) -> None:
     if len(value) > SLUG_LENGTH or not _TAG.fullmatch(value):

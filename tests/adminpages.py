@@ -24,7 +24,8 @@ class _Form(HTMLParser):
     def __init__(self, form_id: str) -> None:
         super().__init__()
         self.form_id, self.inside = form_id, False
-        self.fields: dict[str, str] = {}
+        # A name that comes several times has a list of values.
+        self.fields: dict[str, Any] = {}
         self.options: dict[str, dict[str, str]] = {}
         self._select = self._textarea = self._option = ""
 
@@ -54,11 +55,12 @@ class _Form(HTMLParser):
         kind = found.get("type", "text")
         if "disabled" in found or kind in {"submit", "button", "file"}:
             return
-        if kind in {"checkbox", "radio"}:
-            if "checked" in found:
-                self.fields[name] = found.get("value", "on")
-        else:
-            self.fields[name] = found.get("value", "")
+        if kind in {"checkbox", "radio"} and "checked" not in found:
+            return
+        value = found.get("value", "on" if kind == "checkbox" else "")
+        known = self.fields.get(name)
+        several = [*known, value] if isinstance(known, list) else [known, value]
+        self.fields[name] = value if known is None else several
 
     def handle_data(self, data: str) -> None:
         if self._textarea:
@@ -77,7 +79,7 @@ class _Form(HTMLParser):
             self.inside = False
 
 
-_ADD_PAGES: dict[tuple[str, bool], dict[str, str]] = {}
+_ADD_PAGES: dict[tuple[str, bool], dict[str, Any]] = {}
 
 
 class Pages:
@@ -100,6 +102,9 @@ class Pages:
     def delete_url(self, row: Model) -> str:
         return self._url(type(row), "delete", row.pk)
 
+    def history_url(self, row: Model) -> str:
+        return self._url(type(row), "history", row.pk)
+
     def _url(self, model: type[Model], page: str, *args: Any) -> str:
         return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
 
@@ -114,6 +119,10 @@ class Pages:
 
     def offered(self, model: type[Model], field: str, *, term: str = "") -> list[str]:
         """What the autocomplete of a foreign key suggests."""
+        return list(self.suggested(model, field, term=term).values())
+
+    def suggested(self, model: type[Model], field: str, *, term: str = "") -> dict[str, str]:
+        """The same by id."""
         query = {
             "app_label": model._meta.app_label,
             "model_name": model._meta.model_name,
@@ -121,11 +130,15 @@ class Pages:
             "term": term,
         }
         answer = self.client.get(f"{reverse('admin:autocomplete')}?{urlencode(query)}")
-        return [found["text"] for found in answer.json()["results"]]
+        return {found["id"]: found["text"] for found in answer.json()["results"]}
 
     def form(self, url: str) -> _Form:
         answer = self.client.get(url)
         assert answer.status_code == 200, (url, answer.status_code)
+        return self.parsed(answer)
+
+    def parsed(self, answer: Any) -> _Form:
+        """The form that a page shows."""
         parsed = _Form(f"{answer.context['opts'].model_name}_form")
         parsed.feed(answer.content.decode())
         return parsed
@@ -142,7 +155,7 @@ class Pages:
         """Open the page, change these fields, press Save."""
         return self.client.post(url, {**self._empty_or_present(url), **changes})
 
-    def _empty_or_present(self, url: str) -> dict[str, str]:
+    def _empty_or_present(self, url: str) -> dict[str, Any]:
         """The fields of a page. That for adding a row is the same every time, and read once."""
         key = (url, self.user.is_superuser)
         if not url.endswith("/add/"):

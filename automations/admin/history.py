@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy, ngettext
 
 from automations import access, delivery
+from automations.actions.base import ACTIONS
 from automations.admin.blocks import json_block, text_block
 from automations.api.history import sentence
 from automations.events.base import EVENTS
@@ -104,6 +105,17 @@ class HistoryAdmin(ReadOnlyAdmin):
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
 
+class ActionTypeFilter(admin.SimpleListFilter):
+    title = gettext_lazy("action")
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return ACTIONS.choices()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        return queryset.filter(type=self.value()) if self.value() else queryset
+
+
 class DeliveryInline(ReadOnlyInline):
     model = Delivery
     fields = ["webhook_id", "type", "integration", "state", "attempt_count", "next_at", "finished_at"]
@@ -129,6 +141,7 @@ class ExecutionAdmin(HistoryAdmin):
         "state",
         "is_test",
         ExecutionEventFilter,
+        ("automation", VisibleFilter),
         ("team", VisibleFilter),
         ("registry", VisibleFilter),
     ]
@@ -207,7 +220,7 @@ class DeliveryAdmin(HistoryAdmin):
         "attempt_count",
         "next_at",
     ]
-    list_filter = ["state", "order", ("integration", VisibleFilter)]
+    list_filter = ["state", ActionTypeFilter, "order", ("integration", VisibleFilter)]
     search_fields = ["=webhook_id", "execution__automation_name"]
     list_select_related = ["execution", "integration"]
     date_hierarchy = "created_at"
@@ -227,12 +240,31 @@ class DeliveryAdmin(HistoryAdmin):
         return Delivery.objects.filter(pk__in=[row.pk for row in rows])
 
 
+class AnswerFilter(admin.SimpleListFilter):
+    """By what came back: a kind of status, or nothing."""
+
+    title = gettext_lazy("answer")
+    parameter_name = "answer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(digit, f"{digit}xx") for digit in "2345"] + [("none", gettext_lazy("No answer"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Attempt]) -> QuerySet[Attempt]:
+        if self.value() == "none":
+            return queryset.filter(status_code=None)
+        if self.value() in set("2345"):
+            first = int(self.value() or 0) * 100
+            return queryset.filter(status_code__gte=first, status_code__lt=first + 100)
+        return queryset
+
+
 @admin.register(Attempt)
-class AttemptAdmin(ReadOnlyAdmin):
+class AttemptAdmin(HistoryAdmin):
     list_display = ["started_at", "delivery", "number", "status_code", "duration", "error"]
-    list_filter = ["status_code"]
+    list_filter = [AnswerFilter, ("delivery__integration", VisibleFilter)]
     search_fields = ["=delivery__webhook_id"]
-    list_select_related = ["delivery"]
+    list_select_related = ["delivery__execution"]
+    execution_path = "delivery__execution"
     fields = [
         "delivery",
         "number",
@@ -248,6 +280,9 @@ class AttemptAdmin(ReadOnlyAdmin):
 
     def visible(self, user: Any) -> QuerySet[Attempt]:
         return Attempt.objects.filter(delivery__in=access.deliveries(user).values("pk"))
+
+    def deliveries(self, rows: list[Any]) -> QuerySet[Delivery]:
+        return Delivery.objects.filter(pk__in={row.delivery_id for row in rows})
 
     @admin.display(description=gettext_lazy("request"))
     def sent(self, obj: Attempt) -> str:

@@ -1,151 +1,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Q, QuerySet
-from django.forms.formsets import DELETION_FIELD_NAME
-from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import mark_safe
-from django.utils.translation import gettext as _, gettext_lazy, ngettext
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy, ngettext
 
 from automations import access, overview, testfire
-from automations.events.base import EVENTS
-from automations.models import Action, Automation, Integration, Mode, ScopeType
+from automations.admin.blocks import json_block
+from automations.admin.recent import ExecutionInline, all_executions
+from automations.admin.ruleform import AutomationForm, draft_of, offered_presets
+from automations.models import Action, Automation, Mode
+from automations.ruleforms import shown
 from automations.services import rules
+from automations.views import preview
 from config.adminbase import (
-    JSONField,
+    THEME_HAS_HTMX,
     ReadOnlyAdmin,
+    ReadOnlyInline,
     ScopedAdmin,
     ServiceForm,
-    ServiceInline,
     VisibleFilter,
     actor,
-    refusals,
+    adopt,
     team_roles,
 )
 from registry.admin.roles import has_registry_role, has_role_somewhere, holds
 from registry.models import Collection, Registry
+from runs import clock
 from runs.models import Project, Role, Team
 
-
-def _fields_by_event() -> str:
-    lines = [(event.key, ", ".join(event.config_form.base_fields)) for event in EVENTS]
-    return format_html("{}<br>{}", _("JSON, by event:"), format_html_join(mark_safe("<br>"), "{}: {}", lines))
-
-
-class AutomationForm(ServiceForm):
-    config = JSONField(label=gettext_lazy("condition"), required=False)
-    error_fields = {"event": "config", "scope": "scope_type"}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "config" in self.fields:
-            self.fields["config"].help_text = _fields_by_event()
-
-    def clean_period(self) -> int | None:
-        period: int | None = self.cleaned_data["period"]
-        if period is not None and period < 0:
-            raise ValidationError(_("A period is not negative."))
-        return period
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if "scope_type" in cleaned:
-            self._clean_scope(cleaned, cleaned["scope_type"])
-        if "event_type" in cleaned and "config" in cleaned:
-            self._clean_event(cleaned)
-        return cleaned
-
-    def _clean_scope(self, cleaned: dict[str, Any], scope_type: str) -> None:
-        """Only the field that the scope's type names counts."""
-        for other in ScopeType.values:
-            if other != scope_type:
-                cleaned[other] = None
-        scope = cleaned.get(scope_type)
-        if scope is None:
-            if scope_type not in self.errors:
-                self.add_error(scope_type, _("Choose what the automation watches."))
-            return
-        try:
-            access.require_scope_role(actor(self.request), scope, Role.MEMBER)
-        except PermissionDenied as error:
-            self.add_error(scope_type, str(error))
-
-    def _clean_event(self, cleaned: dict[str, Any]) -> None:
-        try:
-            cleaned["config"] = rules.check_event(cleaned["event_type"], cleaned["config"])
-        except ValidationError as error:
-            for name, texts in error.message_dict.items():
-                self.add_error("config", [f"{name}: {text}" for text in texts])
+# What a reader who may not write it sees of a rule, and what everybody sees of one that is saved.
+_RULE = ["name", "description", "mode", "muted_until", "event_type", "condition", "watches", "period"]
+_FACTS = ["armed_at", "created_by", "created_at", "updated_at", "executions"]
 
 
-class ActionForm(ServiceForm):
-    config = JSONField(label=gettext_lazy("content"), required=False)
+class ActionInline(ReadOnlyInline):
+    """For who may not write the rule; else they are part of its form."""
 
-    def draft(self) -> rules.ActionDraft | None:
-        """None for a row that stayed empty, is to be deleted, or holds an error."""
-        cleaned = getattr(self, "cleaned_data", {})
-        if self.errors or cleaned.get(DELETION_FIELD_NAME) or not cleaned.get("type"):
-            return None
-        return rules.ActionDraft(cleaned["type"], cleaned.get("integration"), cleaned["config"])
-
-
-class ActionFormSet(BaseInlineFormSet):
-    """All actions of a rule, in order: they are saved together, with the rule."""
-
-    forms: list[Any]
-
-    def drafts(self) -> list[rules.ActionDraft]:
-        return [draft for form in self.forms if (draft := form.draft()) is not None]
-
-    def clean(self) -> None:
-        super().clean()
-        for form in self.forms if self.instance.event_type in EVENTS else ():
-            draft = form.draft()
-            if draft is None:
-                continue
-            try:
-                rules.check_action(draft)
-            except ValidationError as error:
-                self._show(form, error)
-
-    def _show(self, form: ActionForm, error: ValidationError) -> None:
-        """The fields of a type's own form are parts of the content."""
-        for name, texts in error.message_dict.items():
-            own = name in form.fields
-            form.add_error(name if own else "config", texts if own else [f"{name}: {text}" for text in texts])
-
-
-class ActionInline(ServiceInline):
     model = Action
-    form = ActionForm
-    formset = ActionFormSet
-    fields = ["type", "integration", "config"]
-    automation: Automation | None = None
-    max_num = 100
+    fields = ["type", "integration", "content"]
+    readonly_fields = ["content"]
+    ordering = ["position"]
+    select_related = ["integration"]
+    show_change_link = False
 
-    def get_formset(self, request: HttpRequest, obj: Automation | None = None, **options: Any) -> Any:
-        self.automation = obj
-        # A request that claims more rows than this is refused before they are built.
-        return super().get_formset(request, obj, absolute_max=self.max_num + 1, **options)
-
-    def get_extra(self, request: HttpRequest, obj: Automation | None = None, **options: Any) -> int:
-        return 0 if obj else 1
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
-        """What the person sees, and what the rule uses already. Read once, not once a row."""
-        field = super().formfield_for_foreignkey(db_field, request, **options)
-        seen = access.integrations(actor(request)).values("pk")
-        used = Q(actions__automation=self.automation) if self.automation else Q()
-        field.queryset = Integration.objects.filter(Q(pk__in=seen) | used).distinct().select_related("team")
-        field.label_from_instance = lambda integration: f"{integration.team}/{integration}"
-        field.choices = list(field.choices)
-        return field
+    @admin.display(description=gettext_lazy("content"))
+    def content(self, obj: Action) -> str:
+        return json_block(obj.config)
 
 
 @admin.register(Automation)
@@ -162,30 +68,8 @@ class AutomationAdmin(ScopedAdmin):
     search_fields = ["name", "description"]
     list_select_related = overview.NAMED
     form = AutomationForm
-    fields = [
-        "name",
-        "description",
-        "mode",
-        "muted_until",
-        "scope_type",
-        "project",
-        "registry",
-        "collection",
-        "team",
-        "organization",
-        "event_type",
-        "config",
-        "period",
-        "per_status",
-        "armed_at",
-        "created_by",
-        "created_at",
-        "updated_at",
-    ]
-    readonly_fields = ["armed_at", "created_by", "created_at", "updated_at"]
-    autocomplete_fields = ["project", "registry", "collection", "team", "organization"]
-    inlines = [ActionInline]
-    actions = ["enable", "disable", "fire_as_test"]
+    readonly_fields = ["condition", "watches", *_FACTS]
+    actions = ["enable", "disable", "mute", "fire_as_test"]
     write_role = Role.MEMBER
 
     def visible(self, user: Any) -> QuerySet[Automation]:
@@ -206,36 +90,105 @@ class AutomationAdmin(ScopedAdmin):
     def has_role_somewhere(self, request: HttpRequest, role: Role) -> bool:
         return has_role_somewhere(request, role)
 
-    def get_inlines(self, request: HttpRequest, obj: Any) -> Sequence[Any]:
-        return self.inlines
+    # Its page
+
+    def _may_save(self, request: HttpRequest, obj: Automation | None) -> bool:
+        return self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
+
+    def get_form(
+        self, request: HttpRequest, obj: Automation | None = None, change: bool = False, **options: Any
+    ) -> Any:
+        if not self._may_save(request, obj):
+            options["form"] = ServiceForm
+        return super().get_form(request, obj, change, **options)
+
+    def get_fields(self, request: HttpRequest, obj: Automation | None = None) -> list[str]:
+        if obj is None:
+            return []
+        return _FACTS if self._may_save(request, obj) else [*_RULE, *_FACTS]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Automation | None = None) -> Any:
+        return super().get_fieldsets(request, obj) if obj else []
+
+    def get_inlines(self, request: HttpRequest, obj: Automation | None) -> Sequence[Any]:
+        if obj is None:
+            return []
+        return [ExecutionInline] if self._may_save(request, obj) else [ActionInline, ExecutionInline]
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: Any = None, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        draft = draft_of(request)
+        if draft is not None:
+            # Shown once more as it is written, and nothing saved: as when it is opened.
+            vars(request)["draft"] = draft
+            request.method = "GET"
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        form = context["adminform"].form
+        if isinstance(form, AutomationForm):
+            context |= shown.parts(form.rule_form)
+            context |= {"has_rule_form": True, "brings_htmx": not THEME_HAS_HTMX}
+            if "try" in request.POST:  # without scripts
+                context |= preview.tried(request)
+            if form.rule_form.rule is None:
+                context |= {"presets": offered_presets(request), "preset": request.GET.get("preset")}
+        return cast(HttpResponse, super().render_change_form(request, context, *args, **options))
+
+    @admin.display(description=gettext_lazy("condition"))
+    def condition(self, obj: Automation) -> str:
+        return json_block(obj.config)
 
     @admin.display(description=gettext_lazy("watches"))
     def watches(self, obj: Automation) -> str:
         return str(obj.scope)
 
+    @admin.display(description=gettext_lazy("executions"))
+    def executions(self, obj: Automation) -> str:
+        return all_executions(obj)
+
     def save_model(self, request: HttpRequest, obj: Automation, form: Any, change: bool) -> None:
         """Nothing yet: a rule and its actions are saved in one call, by `save_related`."""
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        rule: Automation = form.instance
-        (actions,) = formsets
-        # For the page's change history, which asks each formset.
-        actions.new_objects, actions.changed_objects, actions.deleted_objects = [], [], []
-        if change and not form.has_changed() and not actions.has_changed():
-            return
-        drafts = actions.drafts() if not change or actions.has_changed() else None
-        if not change:
-            rule.created_by = actor(request)
-        with refusals():
-            rules.save_automation(rule, scope=rule.scope, actions=drafts)
+        for formset in formsets:
+            # For the page's change history, which asks each of them.
+            formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        if not change or form.has_changed():
+            adopt(form.instance, form.save_rule())
+
+    def response_add(
+        self, request: HttpRequest, obj: Automation, post_url_continue: Any = None
+    ) -> HttpResponse:
+        answer = super().response_add(request, obj, post_url_continue)
+        return self._fired(request, obj) if "_fire" in request.POST else cast(HttpResponse, answer)
+
+    def response_change(self, request: HttpRequest, obj: Automation) -> HttpResponse:
+        answer = super().response_change(request, obj)
+        return self._fired(request, obj) if "_fire" in request.POST else cast(HttpResponse, answer)
+
+    def _fired(self, request: HttpRequest, obj: Automation) -> HttpResponse:
+        """To what came of firing it by hand."""
+        execution = testfire.fire_by_hand(obj, actor=actor(request))
+        return redirect("admin:automations_execution_change", execution.pk)
 
     def remove(self, request: HttpRequest, obj: Automation) -> None:
         rules.delete_automation(obj)
 
-    def _set_mode(self, request: HttpRequest, queryset: QuerySet[Automation], mode: Mode) -> None:
-        found = self.writable(request, queryset.exclude(mode=mode))
+    def _set_mode(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Automation],
+        mode: Mode,
+        *,
+        until: datetime | None = None,
+    ) -> None:
+        found = self.writable(request, queryset if until else queryset.exclude(mode=mode))
         for automation in found:
-            rules.set_mode(automation, mode)
+            rules.set_mode(automation, mode, until=until)
         text = ngettext("%(count)d automation changed.", "%(count)d automations changed.", len(found))
         self.message_user(request, text % {"count": len(found)}, messages.SUCCESS)
 
@@ -246,6 +199,10 @@ class AutomationAdmin(ScopedAdmin):
     @admin.action(description=gettext_lazy("Disable"), permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
         self._set_mode(request, queryset, Mode.DISABLED)
+
+    @admin.action(description=gettext_lazy("Mute for a day"), permissions=["change"])
+    def mute(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:
+        self._set_mode(request, queryset, Mode.MUTED, until=clock.now() + timedelta(days=1))
 
     @admin.action(description=gettext_lazy("Fire with an example, as a test"), permissions=["change"])
     def fire_as_test(self, request: HttpRequest, queryset: QuerySet[Automation]) -> None:

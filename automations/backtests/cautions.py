@@ -22,6 +22,8 @@ from runs.models import MetricSummary, Source
 _MANY, _NEARLY_ALL = 5, 0.9
 # Names of metrics and runs that are looked through for a similar one.
 _LOOK_THROUGH = 2000
+# What `of_the_rule` can say.
+OF_THE_RULE = frozenset({"second_skipped", "source_ignored", "impossible"})
 
 
 def cautions(replays: Replays, summary: Summary) -> list[Reason]:

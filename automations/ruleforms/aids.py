@@ -80,7 +80,8 @@ def options_are_set(typed: Typed) -> bool:
 
 
 def _differs(field: Any) -> bool:
-    return str(field.value() if field.value() is not None else "") != str(field.field.initial or "")
+    now, default = ("" if value is None else str(value) for value in (field.value(), field.field.initial))
+    return now != default
 
 
 # --- What to think of -----------------------------------------------------------------------------

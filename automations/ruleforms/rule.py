@@ -204,11 +204,11 @@ class RuleForm:
         try:
             self.automation = self.condition()
         except ValidationError as error:
-            self._add(error)
+            self.add_errors(error)
         try:
             self.drafts = self.actions.check(self.scope, self.person, self.kept)
         except ValidationError as error:
-            self._add(error)
+            self.add_errors(error)
         if self.problems:
             return False
         for name in ("name", "description", "mode"):
@@ -225,12 +225,12 @@ class RuleForm:
             access.require_scope_role(self.person, self.automation.scope, Role.MEMBER)
             return rules.save_automation(self.automation, scope=self.automation.scope, actions=self.drafts)
         except PermissionDenied as refusal:
-            self._add(ValidationError({"scope": [str(refusal)]}))
+            self.add_errors(ValidationError({"scope": [str(refusal)]}))
         except ValidationError as error:
-            self._add(error)
+            self.add_errors(error)
         return None
 
-    def _add(self, error: ValidationError) -> None:
+    def add_errors(self, error: ValidationError) -> None:
         """Each at its field; of a part of the page that has no such field, at the top of that part."""
         for name, texts in error.message_dict.items():
             self.problems.setdefault(name, []).extend(texts)

@@ -43,6 +43,7 @@ class IntegrationField(forms.ChoiceField):
 
 class HeadForm(forms.Form):
     type = forms.ChoiceField(label=gettext_lazy("Action"))
+    find = forms.CharField(label=gettext_lazy("Find"), required=False, max_length=250)
     integration = IntegrationField(label=gettext_lazy("Integration"), required=False)
 
     def __init__(self, **options: Any) -> None:
@@ -64,11 +65,12 @@ class ActionRow:
         checked: bool = True,
     ) -> None:
         self.key, self.targets = key, targets
+        self.is_long = False
         self.prefix = f"{ROWS}-{key}"
         draft = draft or ActionDraft("")
         chosen = {"type": draft.type, "integration": draft.integration.pk if draft.integration else ""}
         if data is not None:
-            chosen = {name: data.get(f"{self.prefix}-{name}", "") for name in ("type", "integration")}
+            chosen = {name: data.get(f"{self.prefix}-{name}", "") for name in ("type", "find", "integration")}
         bound = data if checked else None
         self.head = HeadForm(data=bound, prefix=self.prefix, initial=chosen)
         self.type = str(chosen["type"])
@@ -83,13 +85,18 @@ class ActionRow:
     def _offer(self, chosen: str) -> None:
         """The integrations of the row's type; none at all where the type needs none."""
         if self.type not in ACTIONS or ACTIONS[self.type].integration_form is None:
-            del self.head.fields["integration"]
+            del self.head.fields["integration"], self.head.fields["find"]
             return
         field: Any = self.head.fields["integration"]
         field.targets = self.targets
         is_needed = ACTIONS[self.type].needs_integration
         empty = _("Choose…") if is_needed else _("none")
-        field.choices = [("", empty), *self.targets.choices(self.type, chosen)]
+        search = str(self.head["find"].value() or "").replace("\x00", "")
+        self.is_long = self.targets.is_long(self.type, search)
+        choices = self.targets.choices(self.type, chosen, search)
+        field.choices = [("", empty), *choices]
+        if is_needed and not chosen and not search and len(choices) == 1:
+            self.head.initial["integration"] = choices[0][0]
         field.required = is_needed
         refusal = _("Choose an integration of type “%(type)s”.") % {"type": self.type}
         field.error_messages |= {"invalid_choice": refusal, "required": refusal}
@@ -98,7 +105,8 @@ class ActionRow:
     def is_without_targets(self) -> bool:
         """Whether an integration is needed, and there is none to choose."""
         needed = "integration" in self.head.fields and ACTIONS[self.type].needs_integration
-        return needed and len(self.head["integration"].field.choices) < 2  # type: ignore[attr-defined]
+        known = len(self.head["integration"].field.choices) > 1 if needed else False  # type: ignore[attr-defined]
+        return needed and not known and not self.is_long
 
     @property
     def chosen_integration(self) -> Integration | None:
@@ -162,7 +170,9 @@ class ActionRows:
             self.rows = [ActionRow(str(n), targets, draft=draft) for n, draft in enumerate(drafts)]
         else:
             keys = dict.fromkeys(key for key in data.getlist(ROWS) if keyset.number(key) is not None)
-            self.rows = [ActionRow(key, targets, data=data, checked=checked) for key in keys]
+            # One too many is enough to be refused.
+            read = list(keys)[: ROWS_MAX + 1]
+            self.rows = [ActionRow(key, targets, data=data, checked=checked) for key in read]
 
     @property
     def is_full(self) -> bool:

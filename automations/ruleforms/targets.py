@@ -28,7 +28,8 @@ class Targets:
     def __init__(self, person: Person, scope: Scope | None, kept: Sequence[ActionDraft] = ()) -> None:
         self.person, self.scope = person, scope
         self._kept = {draft.integration.pk for draft in kept if draft.integration}
-        self._of_type: dict[str, list[Integration]] = {}
+        self._found: dict[tuple[str, str], list[Integration]] = {}
+        self._known: dict[int, Integration | None] = {}
 
     @cached_property
     def team(self) -> Team | None:
@@ -43,15 +44,22 @@ class Targets:
         found = found.filter(mine | Q(pk__in=self._kept))
         return found.select_related("team", "access_token", "signing_secret")
 
-    def of_type(self, action_type: str) -> list[Integration]:
-        if action_type not in self._of_type:
-            found = self._usable().filter(type=action_type).order_by("team__name", "name")
-            self._of_type[action_type] = list(found[:OFFERED])
-        return self._of_type[action_type]
+    def _of_type(self, action_type: str, search: str) -> list[Integration]:
+        """One more than is offered, to see whether there are more."""
+        if (action_type, search) not in self._found:
+            found = self._usable().filter(type=action_type, name__icontains=search)
+            read = list(found.order_by("team__name", "name")[: OFFERED + 1])
+            self._found[action_type, search] = read
+            self._known |= {integration.pk: integration for integration in read}
+        return self._found[action_type, search]
 
-    def choices(self, action_type: str, chosen: str) -> list[tuple[str, str]]:
+    def is_long(self, action_type: str, search: str) -> bool:
+        """Whether not all of them are offered, so that one may search by a part of the name."""
+        return bool(search) or len(self._of_type(action_type, search)) > OFFERED
+
+    def choices(self, action_type: str, chosen: str, search: str = "") -> list[tuple[str, str]]:
         """What was chosen is among them, though it were one of very many."""
-        found = self.of_type(action_type)
+        found = self._of_type(action_type, search)[:OFFERED]
         number = keyset.number(chosen)
         if number is not None and number not in {integration.pk for integration in found}:
             extra = self.get(number)
@@ -65,11 +73,9 @@ class Targets:
 
     def get(self, pk: int | None) -> Integration | None:
         """One that the person may send to, of whatever team and type: what fits is asked by the services."""
-        if pk is None:
-            return None
-        read = (integration for found in self._of_type.values() for integration in found)
-        known = {integration.pk: integration for integration in read}
-        return known.get(pk) or self._usable(anywhere=True).filter(pk=pk).first()
+        if pk is not None and pk not in self._known:
+            self._known[pk] = self._usable(anywhere=True).filter(pk=pk).first()
+        return self._known[pk] if pk is not None else None
 
     @cached_property
     def likely_type(self) -> str:

@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from automations import access, drawings, previews, retention
-from automations.backtests import drafts, jobs
+from automations.backtests import cautions, drafts, jobs
 from automations.backtests.drafts import Draft
 from automations.backtests.engine import Replays, runs_of
 from automations.backtests.past import past
@@ -31,13 +31,15 @@ from runs.models import User
 _CHOSEN = frozenset({"event", "scope"})
 # Seconds after which a page without scripts looks again.
 _LOOK_AGAIN = 2
+# Where scripts run, what needs no run to be seen stands beside the fields already.
+_BESIDE = {"said_beside": cautions.OF_THE_RULE}
 
 
 @require_POST
 @login_required
 def try_rule(request: HttpRequest) -> HttpResponse:
     """What the posted rule would have done: all of it, or the beginning and the address of the rest."""
-    return render(request, "automations/preview_found.html", tried(request))
+    return render(request, "automations/preview_found.html", tried(request) | _BESIDE)
 
 
 def tried(request: HttpRequest) -> dict[str, Any]:
@@ -119,7 +121,9 @@ def _answer(request: HttpRequest, found: Backtest) -> HttpResponse:
     drawn = keyset.number(request.GET.get("drawn", ""))
     preview = previews.preview(found, drawn=drawn, draws=drawn is None)
     if _is_part(request):
-        return render(request, "automations/preview_found.html", {"preview": preview, "is_drawn": drawn})
+        return render(
+            request, "automations/preview_found.html", {"preview": preview, "is_drawn": drawn} | _BESIDE
+        )
     answer = render(request, "automations/preview_page.html", {"preview": preview, "alone": True})
     if preview.is_moving:
         answer["Refresh"] = str(_LOOK_AGAIN)

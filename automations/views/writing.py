@@ -12,17 +12,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from automations import access, overview
-from automations.actions.base import ACTIONS
-from automations.events.base import EVENTS
 from automations.models import Automation
-from automations.presets import PRESETS
-from automations.ruleforms import aids, names, starts
+from automations.ruleforms import shown, starts
 from automations.ruleforms.commands import SAVE, edited
 from automations.ruleforms.rule import RuleForm, Start
-from automations.ruleforms.sending import ActionRow
 from automations.views import preview
-from automations.views.layout import layout_of, may
-from runs import access as runs_access
+from automations.views.layout import layout_of
 from runs.models import Role
 
 
@@ -82,34 +77,7 @@ def _saved(request: HttpRequest, form: RuleForm) -> HttpResponse | None:
 
 
 def _page(request: HttpRequest, form: RuleForm, *, scope: Any, **context: Any) -> HttpResponse:
-    own: list[Any] = []
-    options: list[Any] = []
-    if form.condition_form is not None:
-        aids.dress_condition(form.condition_form)
-        own, options = aids.split(form.condition_form)
-        context["options_open"] = aids.options_are_set(form.condition_form)
-    team = form.actions.targets.team
-    page = {
-        **layout_of(scope, request.user),
-        **context,
-        "form": form,
-        "own_fields": own,
-        "option_fields": options,
-        "variables": EVENTS[form.event_type].all_variables() if form.event_type else (),
-        "rows": [_row(row, form) for row in form.actions.rows],
-        "metric_names": names.metrics(form.person, form.scope) if form.scope and options else (),
-        "user_names": names.users(form.scope) if form.scope and options else (),
-        "may_integrate": team is not None and may(runs_access.require_role, form.person, team, Role.ADMIN),
-    }
+    page = {**layout_of(scope, request.user), **context, **shown.parts(form)}
     if "try" in request.POST:  # without scripts
         page |= preview.tried(request)
     return render(request, "automations/rule.html", page)
-
-
-def _row(row: ActionRow, form: RuleForm) -> dict[str, Any]:
-    """An action, and what helps to write it."""
-    if row.typed is not None:
-        aids.dress_content(row.typed)
-    templates = ACTIONS[row.type].templates if row.type in ACTIONS else ()
-    presets = PRESETS if "payload" in templates and form.event_type else ()
-    return {"row": row, "has_templates": bool(templates), "payloads": presets}

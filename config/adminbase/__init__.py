@@ -5,6 +5,7 @@ from config.adminbase.forms import JSONField, ServiceForm, adopt, refusals
 from config.adminbase.inlines import ReadOnlyInline, ServiceFormSet, ServiceInline
 from config.adminbase.pages import ReadOnlyAdmin, ScopedAdmin, actor, follow, team_roles
 from config.adminbase.theme import (
+    THEME_HAS_HTMX,
     AdminPasswordChangeForm,
     NumberInput,
     PasswordInput,
@@ -13,6 +14,7 @@ from config.adminbase.theme import (
 )
 
 __all__ = [
+    "THEME_HAS_HTMX",
     "AdminPasswordChangeForm",
     "DeletedFilter",
     "JSONField",

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from django.apps import apps
 
-if apps.is_installed("unfold"):
+# Whether its pages load htmx themselves.
+THEME_HAS_HTMX = apps.is_installed("unfold")
+
+if THEME_HAS_HTMX:
     from unfold.admin import ModelAdmin, TabularInline
     from unfold.forms import AdminPasswordChangeForm, UserCreationForm
     from unfold.widgets import (
@@ -27,6 +30,7 @@ else:
     from django.forms import PasswordInput
 
 __all__ = [
+    "THEME_HAS_HTMX",
     "AdminPasswordChangeForm",
     "ModelAdmin",
     "NumberInput",

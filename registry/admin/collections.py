@@ -161,6 +161,7 @@ class CollectionAdmin(PlacedAdmin):
         adopt(obj, made)
 
     def remove(self, request: HttpRequest, obj: Collection) -> None:
+        access.require_delete_role(actor(request), obj)
         collections.delete_collection(obj)
 
     @admin.action(description=gettext_lazy("Restore"), permissions=["change"])
@@ -236,8 +237,10 @@ class MembershipAdmin(PlacedAdmin):
     can_change = False
 
     def write(self, request: HttpRequest, obj: Membership, form: Any) -> None:
+        access.require_link_role(actor(request), obj.collection, obj.version)
         made, _created = versions.link_version(obj.collection, obj.version, actor=actor(request))
         adopt(obj, made)
 
     def remove(self, request: HttpRequest, obj: Membership) -> None:
+        access.require_unlink_role(actor(request), obj.collection, obj.version)
         versions.unlink_version(obj.collection, obj.version, actor=actor(request))

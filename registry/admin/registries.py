@@ -27,6 +27,7 @@ from registry.services import collections
 from runs import access as runs_access
 from runs.admin.people import MemberForm
 from runs.models import Role
+from runs.names import normalized
 from runs.services.saving import save_named
 
 
@@ -44,7 +45,7 @@ class RegistryForm(ServiceForm):
             if not isinstance(alias, str):
                 raise ValidationError(_("Each must be a string."))
             validate_alias(alias)
-        return aliases  # type: ignore[no-any-return]
+        return list(dict.fromkeys(normalized(alias) for alias in aliases))
 
 
 class RegistryMemberInline(ServiceInline):

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -136,8 +135,8 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         return self.answer(save_named(collection))
 
     def destroy(self, request: Request, pk: str) -> Response:
-        collection = self._writable()
-        self._require_alias_roles(collection, collection.aliases.all())
+        collection = self.get_object()
+        access.require_delete_role(self.person, collection)
         services.delete_collection(collection)
         return Response(status=204)
 
@@ -195,9 +194,7 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         collection = self._writable()
         body = LinkSerializer(data=request.data, context=self.get_serializer_context())
         body.is_valid(raise_exception=True)
-        _require_publishing(self.person, body.validated_data["version"])
-        for alias in body.validated_data["aliases"]:
-            access.require_alias_role(self.person, collection, alias)
+        access.require_link_role(self.person, collection, **body.validated_data)
         membership, created = version_services.link_version(
             collection, **body.validated_data, actor=self.person
         )
@@ -208,7 +205,7 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
     def unlink(self, request: Request, pk: str, version: str) -> Response:
         collection = self._writable()
         found = visible_or_404(access.versions(self.person), pk=version)
-        self._require_alias_roles(collection, Alias.objects.filter(collection=collection, version=found))
+        access.require_unlink_role(self.person, collection, found)
         not_found_unless(version_services.unlink_version(collection, found, actor=self.person))
         return Response(status=204)
 
@@ -216,11 +213,6 @@ class CollectionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Scoped
         collection: Collection = self.get_object()
         access.require_role(self.person, collection, Role.MEMBER)
         return collection
-
-    def _require_alias_roles(self, collection: Collection, lost: Iterable[Alias]) -> None:
-        """What takes a protected alias away along with something else is for admins as well."""
-        for alias in lost:
-            access.require_alias_role(self.person, collection, alias.name)
 
     def _alias_writable(self, alias: str) -> Collection:
         collection: Collection = self.get_object()
@@ -234,13 +226,3 @@ def _parent_is_visible(collection: Collection, user: Any) -> bool:
     except PermissionDenied:
         return False
     return True
-
-
-def _require_publishing(user: Any, version: ArtifactVersion) -> None:
-    """A link shows a version to other people: only who may write where it is now may make one."""
-    teams = runs_access.teams(user, at_least=Role.MEMBER)
-    registries = access.registries(user, at_least=Role.MEMBER)
-    mine = Q(project__team__in=teams.values("pk")) | Q(registry__in=registries.values("pk"))
-    holding = Q(pk=version.home_id) | Q(memberships__version=version)
-    if not access.collections(user).filter(mine, holding).exists():
-        raise PermissionDenied(_("This needs the role “Member” in a collection that holds the version."))

@@ -25,8 +25,6 @@ from runs.models import Organization, Project, Role, User
 from runs.names import normalized
 from runs.services.saving import save_named, taken
 
-LATEST = "latest"
-
 
 @transaction.atomic
 def create_registry(

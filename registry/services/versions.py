@@ -20,9 +20,9 @@ from registry.models import (
     VersionState,
     VersionTag,
 )
-from registry.names import validate_alias, validate_tag
+from registry.names import LATEST, validate_alias, validate_tag
 from registry.services.changes import lock, record
-from registry.services.collections import LATEST, move_alias
+from registry.services.collections import move_alias
 from runs import clock
 from runs.errors import Conflict, named
 from runs.models import Run, User

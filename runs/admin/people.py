@@ -91,6 +91,17 @@ class MemberInline(ServiceInline):
         people.remove_member(row)
 
 
+class TeamForm(ServiceForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "organization" in self.fields:
+            # Who is in no team yet sees no organization to choose.
+            self.fields["organization"].required = False
+
+    def clean_organization(self) -> Organization:
+        return self.cleaned_data["organization"] or Organization.default()
+
+
 @admin.register(Team)
 class TeamAdmin(ScopedAdmin):
     """Staff make teams and are then their first admin; admins of a team rename it and choose members."""
@@ -100,6 +111,7 @@ class TeamAdmin(ScopedAdmin):
     search_fields = ["name"]
     ordering = ["name"]
     list_select_related = ["organization"]
+    form = TeamForm
     fields = ["organization", "name", "created_at"]
     readonly_fields = ["created_at"]
     fixed_fields = ["organization"]

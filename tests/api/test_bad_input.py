@@ -15,7 +15,8 @@ import pytest
 from drf_spectacular.generators import SchemaGenerator
 
 from tests.api.house import Answer, Api, House, rows
-from tests.api.test_roles import TABLE, filled
+from tests.api.roles import TABLE
+from tests.api.test_roles import filled
 
 pytestmark = pytest.mark.django_db
 

@@ -2,173 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 from django.db import transaction
+from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 
+from runs.models import User
+from tests.api.conftest import Crowd
+from tests.api.doors import Door, Root
 from tests.api.house import Api
+from tests.api.roles import PEOPLE, TABLE, Row
+from tests.api.ways import WAYS
 
-PEOPLE = ("nobody", "viewer", "member", "admin", "stranger", "superuser")
+pytestmark = pytest.mark.django_db
 
-RULE = {
-    "name": "new",
-    "scope": {"type": "project", "id": "{project}"},
-    "event": {"type": "run_status", "statuses": ["failed"]},
-}
-HOOK = {"name": "new", "team": "penguins", "type": "webhook", "url": "https://hooks.example.com/"}
-SINCE = {"integration": "{integration}", "since": "2026-01-01T00:00:00Z"}
-METRICS = {"points": [{"values": {"loss": 1}}]}
-DATASET = {"name": "new", "project": "{project}"}
-
-# Verb, path, body, and the status for nobody, a viewer, a member and an admin of the team, the admin of
-# another team, and a superuser.
-TABLE: list[tuple[str, str, Any, str]] = [
-    # who, and in which team
-    ("GET", "me/", None, "401 200 200 200 200 200"),
-    ("GET", "users/", None, "401 403 403 403 403 200"),
-    ("GET", "users/{person}/", None, "401 403 403 403 403 200"),
-    ("POST", "users/", {"username": "new", "password": "a-long-pass-phrase"}, "401 403 403 403 403 201"),
-    ("GET", "keys/", None, "401 200 200 200 200 200"),
-    ("POST", "keys/", {"name": "mine"}, "401 201 201 201 201 201"),
-    ("POST", "keys/", {"name": "ci", "team": "{team}"}, "401 403 403 201 404 201"),
-    ("GET", "keys/{key}/", None, "401 404 404 200 404 200"),
-    ("DELETE", "keys/{key}/", None, "401 404 404 204 404 204"),
-    ("GET", "organizations/", None, "401 200 200 200 200 200"),
-    ("GET", "organizations/{organization}/", None, "401 200 200 200 200 200"),
-    ("POST", "organizations/", {"name": "new"}, "401 403 403 403 403 201"),
-    ("PATCH", "organizations/{organization}/", {"name": "new"}, "401 403 403 403 403 200"),
-    ("GET", "teams/", None, "401 200 200 200 200 200"),
-    ("GET", "teams/{team}/", None, "401 200 200 200 404 200"),
-    ("POST", "teams/", {"name": "new"}, "401 403 403 403 403 201"),
-    ("PATCH", "teams/{team}/", {"name": "new"}, "401 403 403 200 404 200"),
-    ("GET", "teams/{team}/members/", None, "401 200 200 200 404 200"),
-    ("GET", "teams/{team}/members/{member}/", None, "401 200 200 200 404 200"),
-    ("POST", "teams/{team}/members/", {"user": "nina", "role": "admin"}, "401 403 403 201 404 201"),
-    ("PATCH", "teams/{team}/members/{member}/", {"role": "viewer"}, "401 403 403 200 404 200"),
-    ("DELETE", "teams/{team}/members/{member}/", None, "401 403 403 204 404 204"),
-    # projects and runs
-    ("GET", "projects/", None, "401 200 200 200 200 200"),
-    ("GET", "projects/{project}/", None, "401 200 200 200 404 200"),
-    ("POST", "projects/", {"team": "penguins", "name": "new"}, "401 403 201 201 404 201"),
-    ("PATCH", "projects/{project}/", {"description": "new"}, "401 403 200 200 404 200"),
-    ("GET", "runs/", None, "401 200 200 200 200 200"),
-    ("GET", "runs/{run}/", None, "401 200 200 200 404 200"),
-    ("POST", "runs/", {"project": "{project}"}, "401 403 201 201 404 201"),
-    ("POST", "runs/", {"project": "penguins/new"}, "401 403 201 201 404 201"),
-    ("PATCH", "runs/{run}/", {"status": "running"}, "401 403 200 200 404 200"),
-    ("DELETE", "runs/{run}/", None, "401 403 204 204 404 204"),
-    ("POST", "runs/{run}/restore/", None, "401 403 200 200 404 200"),
-    ("POST", "runs/{run}/heartbeat/", None, "401 403 204 204 404 204"),
-    ("GET", "runs/{run}/metrics/", None, "401 200 200 200 404 200"),
-    ("POST", "runs/{run}/metrics/", METRICS, "401 403 202 202 404 202"),
-    # registries; the three have the same roles in this one
-    ("GET", "registries/", None, "401 200 200 200 200 200"),
-    ("GET", "registries/{registry}/", None, "401 200 200 200 404 200"),
-    ("POST", "registries/", {"name": "new"}, "401 403 201 201 201 201"),
-    ("PATCH", "registries/{registry}/", {"description": "new"}, "401 403 403 200 404 200"),
-    ("GET", "registries/{registry}/members/", None, "401 200 200 200 404 200"),
-    ("GET", "registries/{registry}/members/{regular}/", None, "401 200 200 200 404 200"),
-    ("POST", "registries/{registry}/members/", {"user": "nina"}, "401 403 403 201 404 201"),
-    ("PATCH", "registries/{registry}/members/{regular}/", {"role": "admin"}, "401 403 403 200 404 200"),
-    ("DELETE", "registries/{registry}/members/{regular}/", None, "401 403 403 204 404 204"),
-    # artifacts
-    ("GET", "collections/", None, "401 200 200 200 200 200"),
-    ("GET", "collections/{collection}/", None, "401 200 200 200 404 200"),
-    ("POST", "collections/", DATASET, "401 403 201 201 404 201"),
-    ("POST", "collections/", {"name": "new", "registry": "{registry}"}, "401 403 201 201 404 201"),
-    ("PATCH", "collections/{collection}/", {"description": "new"}, "401 403 200 200 404 200"),
-    ("DELETE", "collections/{collection}/", None, "401 403 204 204 404 204"),
-    ("POST", "collections/{collection}/restore/", None, "401 403 200 200 404 200"),
-    ("PUT", "collections/{collection}/tags/new/", None, "401 403 200 200 404 200"),
-    ("DELETE", "collections/{collection}/tags/old/", None, "401 403 204 204 404 204"),
-    ("GET", "collections/{collection}/aliases/latest/", None, "401 200 200 200 404 200"),
-    ("PUT", "collections/{collection}/aliases/new/", {"version": "{version}"}, "401 403 200 200 404 200"),
-    ("DELETE", "collections/{collection}/aliases/latest/", None, "401 403 204 204 404 204"),
-    ("PUT", "collections/{shelf}/aliases/new/", {"version": "{version}"}, "401 403 200 200 404 200"),
-    ("PUT", "collections/{shelf}/aliases/champion/", {"version": "{version}"}, "401 403 403 200 404 200"),
-    ("DELETE", "collections/{shelf}/aliases/champion/", None, "401 403 403 204 404 204"),
-    ("POST", "collections/{shelf}/links/", {"version": "{version}"}, "401 403 200 200 404 200"),
-    (
-        "POST",
-        "collections/{shelf}/links/",
-        {"version": "{version}", "aliases": ["champion"]},
-        "401 403 403 200 404 200",
-    ),
-    # They would take the protected alias away with them.
-    ("DELETE", "collections/{shelf}/links/{version}/", None, "401 403 403 204 404 204"),
-    ("DELETE", "collections/{shelf}/", None, "401 403 403 204 404 204"),
-    ("GET", "versions/", None, "401 200 200 200 200 200"),
-    ("GET", "versions/{version}/", None, "401 200 200 200 404 200"),
-    ("POST", "versions/", {"collection": "{collection}"}, "401 403 201 201 404 201"),
-    ("PATCH", "versions/{version}/", {"description": "new"}, "401 403 200 200 404 200"),
-    ("PUT", "versions/{version}/tags/new/", None, "401 403 200 200 404 200"),
-    ("DELETE", "versions/{version}/tags/penguin-tag/", None, "401 403 204 204 404 204"),
-    ("PUT", "versions/{draft}/files/a/b.bin", None, "401 403 200 200 404 200"),
-    ("GET", "versions/{draft}/files/model.bin", None, "401 200 200 200 404 200"),
-    ("POST", "versions/{draft}/commit/", None, "401 403 200 200 404 200"),
-    # what is sent, and where to
-    ("GET", "secrets/", None, "401 200 200 200 200 200"),
-    ("GET", "secrets/{secret}/", None, "401 200 200 200 404 200"),
-    ("POST", "secrets/", {"team": "penguins", "name": "new", "value": "v"}, "401 403 403 201 404 201"),
-    ("PATCH", "secrets/{secret}/", {"value": "new"}, "401 403 403 200 404 200"),
-    ("DELETE", "secrets/{spare}/", None, "401 403 403 204 404 204"),
-    ("GET", "integrations/", None, "401 200 200 200 200 200"),
-    ("GET", "integrations/{integration}/", None, "401 200 200 200 404 200"),
-    ("POST", "integrations/", HOOK, "401 403 403 201 404 201"),
-    ("PATCH", "integrations/{integration}/", {"timeout": 7}, "401 403 403 200 404 200"),
-    ("POST", "integrations/{integration}/disable/", None, "401 403 403 200 404 200"),
-    ("POST", "integrations/{integration}/enable/", None, "401 403 403 200 404 200"),
-    ("POST", "integrations/{integration}/test/", None, "401 403 403 200 404 200"),
-    ("DELETE", "integrations/{unused}/", None, "401 403 403 204 404 204"),
-    ("GET", "inboxes/", None, "401 200 200 200 200 200"),
-    ("GET", "inboxes/{inbox}/", None, "401 200 200 200 404 200"),
-    ("GET", "inboxes/{inbox}/requests/", None, "401 200 200 200 404 200"),
-    ("POST", "inboxes/", {"team": "penguins", "name": "new"}, "401 403 201 201 404 201"),
-    ("PATCH", "inboxes/{inbox}/", {"name": "new"}, "401 403 200 200 404 200"),
-    ("DELETE", "inboxes/{inbox}/", None, "401 403 204 204 404 204"),
-    # rules and what came of them
-    ("GET", "automations/", None, "401 200 200 200 200 200"),
-    ("GET", "automations/{automation}/", None, "401 200 200 200 404 200"),
-    ("POST", "automations/", RULE, "401 403 201 201 404 201"),
-    ("POST", "automations/", RULE | {"scope": {"type": "team", "id": "{team}"}}, "401 403 201 201 404 201"),
-    (
-        "POST",
-        "automations/",
-        RULE | {"scope": {"type": "organization", "id": "{organization}"}},
-        "401 403 403 403 403 201",
-    ),
-    ("PATCH", "automations/{automation}/", {"mode": "disabled"}, "401 403 200 200 404 200"),
-    ("DELETE", "automations/{automation}/", None, "401 403 204 204 404 204"),
-    ("POST", "automations/{automation}/test/", None, "401 403 202 202 404 202"),
-    ("POST", "automations/{automation}/test/", {"event": "{event}"}, "401 403 202 202 404 202"),
-    ("GET", "automations/{automation}/explain/?run={run}", None, "401 200 200 200 404 200"),
-    (
-        "POST",
-        "automations/backtest/",
-        RULE | {"actions": [{"type": "noop"}], "days": 7},
-        "401 403 200 200 404 200",
-    ),
-    ("GET", "automations/backtests/{backtest}/", None, "401 404 200 404 404 200"),
-    ("POST", "automations/backtests/{backtest}/cancel/", None, "401 404 200 404 404 200"),
-    ("GET", "executions/", None, "401 200 200 200 200 200"),
-    ("GET", "executions/{execution}/", None, "401 200 200 200 404 200"),
-    ("POST", "executions/{execution}/redeliver/", None, "401 403 200 200 404 200"),
-    ("GET", "deliveries/", None, "401 200 200 200 200 200"),
-    ("GET", "deliveries/{delivery}/", None, "401 200 200 200 404 200"),
-    ("POST", "deliveries/recover/", SINCE, "401 403 200 200 404 200"),
-    ("GET", "events/", None, "401 200 200 200 200 200"),
-    ("GET", "events/{event}/", None, "401 200 200 200 404 200"),
-    ("GET", "presets/", None, "401 200 200 200 200 200"),
-    # for everybody
-    ("GET", "schema/", None, "200 200 200 200 200 200"),
-    ("GET", "docs/", None, "200 200 200 200 200 200"),
-]
+NOBODY, STAFF = PEOPLE.index("nobody"), PEOPLE.index("staff")
 
 
-def filled(value: Any, ids: dict[str, int]) -> Any:
+def filled(value: Any, ids: dict[str, Any]) -> Any:
     """The value with `{name}` replaced; a string that is nothing else becomes the number."""
     if isinstance(value, dict):
         return {name: filled(item, ids) for name, item in value.items()}
@@ -187,18 +42,84 @@ def put_back(api: Api, verb: str, path: str, body: Any) -> int:
     return status
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize(
-    ("somebody", "column"), [(who, PEOPLE.index(who)) for who in PEOPLE], indirect=["somebody"]
-)
-def test_everybody_may_do_what_the_table_says(somebody: Api, column: int, ids: dict[str, int]) -> None:
-    expected, found = {}, {}
-    for verb, path, body, row in TABLE:
-        question = f"{verb} {path} {body or ''}"
-        expected[question] = int(row.split()[column])
-        found[question] = put_back(somebody, verb, path.format(**ids), filled(body, ids))
-    assert len(expected) == len(TABLE)
-    assert found == expected
+def named(row: Row) -> str:
+    verb, path, body, *_rest = row
+    return f"{verb} {path} {body or ''}"
+
+
+def expected(row: Row, column: int) -> int:
+    cells = row[3].split()
+    assert len(cells) == len(PEOPLE), row
+    return int(cells[column])
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_everybody_may_do_by_rest_what_the_table_says(crowd: Crowd, ids: dict[str, Any], who: str) -> None:
+    api, column = Api(getattr(crowd, who, None)), PEOPLE.index(who)
+    told = {named(row): expected(row, column) for row in TABLE}
+    found = {named(row): put_back(api, row[0], row[1].format(**ids), filled(row[2], ids)) for row in TABLE}
+    assert len(told) == len(TABLE)
+    assert found == told
+
+
+def doors(row: Row) -> tuple[Door, ...]:
+    key, body = f"{row[0]} {row[1]}", json.dumps(row[2])
+    found = [
+        ways
+        for name, ways in WAYS.items()
+        if name == key or (name.startswith(f"{key} with ") and name.rpartition(" with ")[2] in body)
+    ]
+    assert len(found) <= 1, row
+    return found[0] if found else ()
+
+
+def allowed(row: Row, column: int, door: Door) -> bool:
+    """As REST allows it; in the admin all are staff, and the admin is for nobody else."""
+    also_as_staff = door.admin and column != NOBODY and expected(row, STAFF) < 400
+    return expected(row, column) < 400 or also_as_staff
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", PEOPLE)
+def test_pages_and_the_admin_allow_what_rest_allows(
+    crowd: Crowd, ids: dict[str, Any], root: User, who: str
+) -> None:
+    person, column, superuser = getattr(crowd, who, None), PEOPLE.index(who), Root(root)
+    clients = {False: signed_in(person), True: signed_in(person, as_staff=True)}
+    told, found = {}, {}
+    for row in TABLE:
+        for door in doors(row):
+            name = f"{named(row)} by {door}"
+            told[name] = allowed(row, column, door)
+            with transaction.atomic():
+                found[name] = door.opens(clients[door.admin], superuser, ids)
+                transaction.set_rollback(True)
+    assert found == told
+    assert len(told) > 130
+
+
+def signed_in(person: User | None, *, as_staff: bool = False) -> Client:
+    """The pages know no staff, so that these may stay staff there too."""
+    client = Client()
+    if person is not None:
+        if as_staff:
+            User.objects.filter(pk=person.pk).update(is_staff=True)
+        client.force_login(person)
+    return client
+
+
+def test_every_way_leads_to_one_row_of_the_table() -> None:
+    used = [door for row in TABLE for door in doors(row)]
+    assert len(used) == sum(len(ways) for ways in WAYS.values())
+
+
+def test_in_the_admin_it_is_staff_alone(crowd: Crowd, ids: dict[str, Any], root: User) -> None:
+    """Ada, who may do everything in her team, without being staff."""
+    client, superuser = signed_in(crowd.admin), Root(root)
+    tried = [door for ways in WAYS.values() for door in ways if door.admin]
+    assert len(tried) > 90
+    for door in tried:
+        assert not door.opens(client, superuser, ids), door
 
 
 def operations() -> list[tuple[str, re.Pattern[str]]]:

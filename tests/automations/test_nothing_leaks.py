@@ -180,16 +180,17 @@ def answers(api: Api, house: House) -> Iterator[tuple[str, str]]:
 
 
 def admin_pages(pages: Pages) -> Iterator[tuple[str, str]]:
-    """Every list and every form of ours in the admin."""
+    """Every list of ours in the admin, and every form, question and history of a row."""
     for label in ("runs", "registry", "automations"):
         for model in apps.get_app_config(label).get_models():
             try:
-                yield model.__name__, pages.client.get(pages.list_url(model)).content.decode()
+                urls = [pages.list_url(model), pages.add_url(model)]
             except NoReverseMatch:
                 continue
             for row in model._default_manager.all()[:50]:
-                found = pages.client.get(pages.change_url(row))
-                yield f"{model.__name__} {row.pk}", found.content.decode()
+                urls += [pages.change_url(row), pages.delete_url(row), pages.history_url(row)]
+            for url in urls:
+                yield url, pages.client.get(url).content.decode()
 
 
 def own_pages(pages: Pages) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from automations.events.base import EVENTS
-from automations.models import Automation
+from automations.models import Automation, Integration
 from automations.ruleforms.places import OFFERED, key_of
 from automations.ruleforms.rule import RuleForm, Start
 from automations.services.rules import ActionDraft
@@ -113,6 +113,30 @@ def test_integrations_of_other_teams_are_neither_offered_nor_accepted(penguins: 
         form = RuleForm(penguins.max, data=data)
         assert (form.save() is not None) is is_taken
     assert form.problems == {"action-0-integration": ["Choose an integration of type “webhook”."]}
+
+
+def test_of_very_many_integrations_each_can_be_found_and_chosen(penguins: Cast) -> None:
+    first = cast.webhook(penguins.team, "https://hooks.example.com/x", name="hook 000")
+    Integration.objects.bulk_create(
+        Integration(
+            team=penguins.team, type="webhook", name=f"hook {number:03}", url_ciphertext=first.url_ciphertext
+        )
+        for number in range(1, 250)
+    )
+    last = Integration.objects.get(name="hook 249")
+    data = written(penguins.max, penguins.project, "run_status", to_webhook(last))
+    row = RuleForm(penguins.max, data=data, checked=False).actions.rows[0]
+    widget: Any = row.head.fields["integration"].widget
+    assert row.is_long
+    assert len(list(widget.choices)) == 102  # none, a hundred, and the chosen one
+    data["action-0-find"] = "k 24"
+    widget = (
+        RuleForm(penguins.max, data=data, checked=False).actions.rows[0].head.fields["integration"].widget
+    )
+    assert [label for _key, label in widget.choices][1:] == [f"hook {number}" for number in range(240, 250)]
+    saved = RuleForm(penguins.max, data=data).save()
+    assert saved is not None
+    assert saved.actions.get().integration == last
 
 
 def test_one_of_another_of_ones_own_teams_is_refused_by_name_of_the_right_team(penguins: Cast) -> None:

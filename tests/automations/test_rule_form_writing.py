@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from automations import vault
 from automations.events.base import EVENTS
-from automations.models import Inbox, Integration
+from automations.models import Automation, Inbox, Integration
 from automations.presets import PRESETS
 from automations.ruleforms import starts
 from automations.ruleforms.commands import edited
@@ -69,7 +69,7 @@ def test_the_condition_alone_needs_neither_a_name_nor_actions(penguins: Cast) ->
     changes = {"name": "", "action-0-type": "moon"}
     form = RuleForm(penguins.max, data=written(penguins.max, penguins.project, "run_status", changes))
     tried = form.condition()
-    assert tried.pk is None
+    assert not Automation.objects.exists()
     assert (tried.scope, tried.event_type, tried.config["statuses"]) == (
         penguins.project,
         "run_status",

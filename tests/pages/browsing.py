@@ -57,10 +57,16 @@ class Visitor:
 
 
 @contextmanager
-def window(browser: Browser, server: UpServer, session: StorageState | None = None) -> Iterator[Visitor]:
+def window(
+    browser: Browser, server: UpServer, session: StorageState | None = None, *, scripts: bool = True
+) -> Iterator[Visitor]:
     """A window of its own, signed in where a session is given; in the end nothing may have gone wrong."""
     with browser.new_context(
-        base_url=server.url, storage_state=session, locale="en-GB", timezone_id="Asia/Tokyo"
+        base_url=server.url,
+        storage_state=session,
+        locale="en-GB",
+        timezone_id="Asia/Tokyo",
+        java_script_enabled=scripts,
     ) as context:
         context.set_default_timeout(PATIENCE)
         found = Visitor(context.new_page(), server)

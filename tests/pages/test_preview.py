@@ -212,7 +212,7 @@ def test_a_rule_on_artifacts_is_tried_on_what_happened_to_them(penguins: Cast) -
         set_alias(fish, alias, version, actor=None)
     answer = shown(Visitor(penguins.max), TRY, **written(fish, "alias_added", alias="^production"))
     said = text(answer)
-    assert "It would have fired 2 times: its scope saw 4 such changes in the last 30 days." in said
+    assert "It would have fired 2 times. Such changes in its scope in the last 30 days: 4." in said
     assert "“production-2” matches ^production" in said
     assert "kept for" not in said
     longer = shown(Visitor(penguins.max), TRY, **written(fish, "alias_added", alias="x"), days="90")

@@ -13,7 +13,7 @@ Data = dict[str, Any]
 
 
 class Rest:
-    """`get`, `post` and `put` take a path below `/api/v1/` and raise AssertionError for all but 2xx."""
+    """`get`, `post` and so on take a path below `/api/v1/` and raise AssertionError for all but 2xx."""
 
     def __init__(self, url: str, key: str, *, timeout: float = 30) -> None:
         self.url = url
@@ -26,6 +26,9 @@ class Rest:
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._ask("POST", path, body)
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        return self._ask("PATCH", path, body)
 
     def put(self, path: str, body: Mapping[str, Any]) -> Any:
         return self._ask("PUT", path, body)
