@@ -21,8 +21,9 @@ from automations.events.metrics import (
     limit,
     shown,
 )
+from automations.outliers import SLACK
 from automations.verdicts import Reason
-from automations.windows import SLACK, Signal, Track
+from automations.windows import Signal, Track
 
 
 class ChangeForm(MetricForm):
