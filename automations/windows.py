@@ -17,12 +17,9 @@ from functools import cached_property
 from itertools import accumulate, islice, repeat
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from automations.outliers import ROUNDOFF, SLACK, Moving
 
-# The unit roundoff of a double.
-ROUNDOFF = 2.0**-53
-# How far, as a share of itself, an estimated z-score may be from the exact one.
-SLACK = 1e-8
+T = TypeVar("T")
 
 
 def average(values: Sequence[float]) -> float:
@@ -220,9 +217,9 @@ class Track:
     def _running(self) -> list[float]:
         return list(accumulate(self.values, initial=0.0))
 
-    def farthest(self, window: int) -> float:
-        """What no z against the `window` values right before a value exceeds, found in plain doubles."""
-        return self.remember(("farthest", window), lambda: _farthest(self.values, window))
+    def moving(self, window: int) -> Moving | None:
+        """What plain doubles tell of each value against the `window` values right before it."""
+        return self.remember(("moving", window), lambda: Moving.of(self.values, window))
 
     def scores(self, window: int) -> Signal:
         """z of each value against the `window` values right before it, estimated."""
@@ -237,36 +234,6 @@ class Track:
             mean = _mean(total, scale, window)
             numbers.append(_estimated_score(self.values[end], mean, spread, window * scale))
         return Signal.of(numbers, start=len(numbers[:window]), slack=SLACK)
-
-
-def _farthest(values: Sequence[float], window: int) -> float:
-    """By running sums of the differences from the first value, and of their squares.
-
-    Their errors are at most `count` roundoffs of all that was added up; with what follows from that for the
-    sums of a window, four times over, each z is estimated from above. Infinity where that says nothing.
-    """
-    count = len(values)
-    if count <= window:
-        return 0.0
-    off = [value - values[0] for value in values]
-    sums = list(accumulate(off, initial=0.0))
-    squares = list(accumulate(map(operator.mul, off, off), initial=0.0))
-    total, error = squares[-1], 4 * count * ROUNDOFF
-    if not 1e-200 < total < 1e280:  # no square below leaves the range of a double
-        return math.inf
-    # R37 rounds the mean before it is subtracted.
-    of_sum = error * math.sqrt(count * total) + 4 * ROUNDOFF * window * max(map(abs, values))
-    of_spread = 4 * error * total * math.sqrt(count * window)
-    added = map(operator.sub, sums[window:], sums)
-    squared = map(operator.sub, squares[window:], squares)
-    try:
-        scores = [  # squares of them; negative where the spread may be 0
-            (far := abs(value * window - one) + of_sum) * far / (window * both - one * one - of_spread)
-            for value, one, both in zip(off[window:], added, squared, strict=False)
-        ]
-    except ZeroDivisionError:
-        return math.inf
-    return math.inf if min(scores) < 0 else math.sqrt(max(scores)) * (1 + SLACK)
 
 
 def _estimated_score(value: float, mean: float, spread: int, unit: int) -> float:

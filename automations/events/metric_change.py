@@ -21,8 +21,9 @@ from automations.events.metrics import (
     limit,
     shown,
 )
+from automations.outliers import SLACK
 from automations.verdicts import Reason
-from automations.windows import SLACK, Signal, Track
+from automations.windows import Signal, Track
 
 
 class ChangeForm(MetricForm):
@@ -98,7 +99,10 @@ class RunMetricChange(MetricEventType[MetricFacts]):
         prior = track.aggregates(config["aggregation"], window=config["prior_window"])
         # Up to `start` one of the two windows is not full, and its aggregate NaN.
         numbers = [math.nan] * min(width, len(track.values))
-        numbers += _changes(current[width:], prior, relative=config["change_type"] == "relative")
+        if config["change_type"] == "relative":
+            numbers += _ratios(current[width:], prior, positive=track.extremes[0] > 0)
+        else:
+            numbers += map(operator.sub, current[width:], prior)
         return Signal.of(numbers, start=start)
 
     def bounds(self, config: Config, facts: MetricFacts) -> tuple[float, float]:
@@ -191,9 +195,10 @@ class RunMetricChange(MetricEventType[MetricFacts]):
         return f"{self.compared_text(config)}: {sign}{config['threshold']:.12g}{unit}"
 
 
-def _changes(current: Sequence[float], prior: Sequence[float], *, relative: bool) -> list[float]:
-    if not relative:
-        return list(map(operator.sub, current, prior))
+def _ratios(current: Sequence[float], prior: Sequence[float], *, positive: bool) -> list[float]:
+    """`positive`: no prior one is 0 or less, so that it is its own amount."""
+    if positive:
+        return [(one - other) / other for one, other in zip(current, prior, strict=False)]
     if 0 in prior:
         return list(map(_relative, current, prior))
     return list(map(operator.truediv, map(operator.sub, current, prior), map(abs, prior)))

@@ -21,7 +21,7 @@ from automations.events.metrics import (
     shown,
 )
 from automations.verdicts import Reason, Verdict
-from automations.windows import Moments, Signal, Track
+from automations.windows import Moments, Signal, Track, from_position
 
 # With fewer other runs than this (or than the window) there is no baseline.
 MIN_RUNS = 10
@@ -183,17 +183,29 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
 
     def bounds(self, config: Config, facts: ZScoreFacts) -> tuple[float, float]:
         if config["baseline"] == "values":
-            farthest = facts.track.farthest(config["window"])
-            return -farthest, farthest
+            return super().bounds(config, facts)
         values = facts.track.values
         extremes = (min(values), max(values))  # a score rises with its value, also when both are rounded
         moments = [one.moments for one in facts.compared if one.moments is not None]
         scores = [score for one in moments for score in map(one.score, extremes) if not math.isnan(score)]
         return min(scores, default=math.nan), max(scores, default=math.nan)
 
+    def true_ends(self, config: Config, facts: ZScoreFacts, first: int) -> list[int]:
+        moving = facts.track.moving(config["window"]) if config["baseline"] == "values" else None
+        if moving is None:
+            return super().true_ends(config, facts, first)
+        amount = limit(config)
+        ends = from_position(moving.may_reach(amount, sign=self._sign(config)), first)
+        unsure = {end for end in ends if not moving.surely_reaches(end, amount)}
+        if len(unsure) * config["window"] > 4 * len(facts.track.values):
+            return super().true_ends(config, facts, first)  # to estimate all takes less
+        return [end for end in ends if end not in unsure or self.met(config, self.exact(config, facts, end))]
+
+    def _sign(self, config: Config) -> int:
+        return {"above": 1, "below": -1, "either": 0}[config["direction"]]
+
     def possible_ends(self, config: Config, signal: Signal, first: int) -> Iterable[int]:
-        sign = {"above": 1, "below": -1, "either": 0}[config["direction"]]
-        return at_least(signal, limit(config), sign=sign, first=first)
+        return at_least(signal, limit(config), sign=self._sign(config), first=first)
 
     def bounds_by_extremes(self, config: Config, facts: ZScoreFacts) -> tuple[float, float] | None:
         return self.bounds(config, facts) if config["baseline"] == "runs" else None

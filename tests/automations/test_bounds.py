@@ -100,6 +100,46 @@ def test_so_it_does_for_any_series(values: list[float]) -> None:
         assert_bounds_hold(key, config, values)
 
 
+# --- What stands out from its own past ------------------------------------------------------------
+
+
+def assert_outliers_are_the_exact_ones(values: list[float], window: int, direction: str) -> None:
+    """For thresholds near, far from, and equal to scores that there are."""
+    event_type: Any = EVENTS["run_metric_zscore"]
+    config = {**COMMON, "baseline": "values", "window": window, "direction": direction}
+    facts, ends = facts_of(values), range(window, len(values))
+    scores = {end: event_type.exact(config, facts, end) for end in ends}
+    known = [abs(score) for score in scores.values() if score and math.isfinite(score)]
+    for threshold in {0.5, 2.0, 4.0, 1e300, 5e-324, *known[:3], *map(math.nextafter, known[:3], [9e9] * 3)}:
+        asked = {**config, "threshold": threshold}
+        found = event_type.true_ends(asked, facts, window)
+        assert found == [end for end in ends if event_type.met(asked, scores[end])], (threshold, scores)
+
+
+@pytest.mark.parametrize("kind", SERIES)
+@pytest.mark.parametrize("direction", ["above", "below", "either"])
+def test_of_scores_none_is_missed_and_none_made_up(kind: str, direction: str) -> None:
+    for seed in range(4):
+        dice = random.Random(seed)
+        values = [SERIES[kind](dice) for _value in range(120)]
+        for window in (2, 5, 30):
+            assert_outliers_are_the_exact_ones(values, window, direction)
+
+
+@settings(deadline=None, max_examples=100)
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=3, max_size=30))
+def test_so_it_is_for_any_series(values: list[float]) -> None:
+    for direction in ("above", "below", "either"):
+        assert_outliers_are_the_exact_ones(values, 2, direction)
+
+
+def test_after_a_large_first_value_small_ones_are_told_apart_exactly() -> None:
+    """Plain doubles say nothing of them there."""
+    dice = random.Random(3)
+    values = [1.0, *(0.001 + dice.gauss(0, 1e-9) for _value in range(300))]
+    assert_outliers_are_the_exact_ones(values, 5, "either")
+
+
 @pytest.mark.parametrize(("key", "config"), CONFIGS)
 def test_a_rule_far_from_the_values_computes_no_number(key: str, config: dict[str, Any]) -> None:
     dice = random.Random(7)
@@ -110,5 +150,7 @@ def test_a_rule_far_from_the_values_computes_no_number(key: str, config: dict[st
     near = 0.01 if key == "run_metric_change" else 0.5
     with patch.object(type(event_type), "signal", side_effect=AssertionError("computed")):
         assert event_type.true_ends({**config, "threshold": 1e6}, facts, 0) == []
+        if config.get("baseline") == "values":
+            return  # it tells most of them apart in plain doubles
         with pytest.raises(AssertionError, match="computed"):  # one that is near does
             event_type.true_ends({**config, "threshold": near}, facts, 0)

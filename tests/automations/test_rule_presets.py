@@ -51,9 +51,13 @@ def test_nan_and_spikes_are_all_caught_and_of_a_hundred_healthy_runs_one_is_dist
         losses = kind(dice)
         for start in range(0, len(losses), 500):
             log(run, "loss", [spelled(value) for value in losses[start : start + 500]])
-    caught: dict[str, list[str]] = {
-        key: [replay.run.name for replay in replays(penguins.project, key) if replay.count] for key in CATCHES
-    }
+    found = {key: replays(penguins.project, key) for key in CATCHES}
+    caught = {key: [replay.run.name for replay in runs if replay.count] for key, runs in found.items()}
+    for key, runs in found.items():  # nobody was left in peace for want of being looked at
+        healthy = [replay for replay in runs if replay.run.name == "healthy"]
+        reasons = {replay.reason.code for replay in healthy if replay.reason is not None}
+        assert len(healthy) == HEALTHY
+        assert reasons == {"all_finite" if key == "nonfinite" else "condition_not_met"}, key
     for key, planted in CATCHES.items():
         assert {name: caught[key].count(name) for name in planted} == dict.fromkeys(planted, EACH), key
     disturbed = {key: names.count("healthy") for key, names in caught.items()}

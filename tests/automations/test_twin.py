@@ -18,8 +18,9 @@ from automations.events.metric_nonfinite import NonfiniteFacts, first_divergence
 from automations.events.metric_zscore import MIN_RUNS, Compared, ZScoreFacts
 from automations.events.metrics import MetricFacts
 from automations.models import Automation
+from automations.outliers import SLACK
 from automations.services.rules import check_event
-from automations.windows import SLACK, Moments, Track
+from automations.windows import Moments, Track
 from runs.metrics import Piece, Series
 from runs.models.metrics import spelled
 from tests import cast
