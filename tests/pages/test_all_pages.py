@@ -14,6 +14,11 @@ LOOKED_AT = [*test_pages.PLACES, *test_rules_and_artifacts.PLACES, *test_run_pag
 FOREIGN = ("admin/", "api/v1/")
 # For programs and scripts.
 NO_PAGES = {"inbox-receive", "healthz", "metrics", "client", "run-series", "run-live"}
+# Pieces of the form of a rule, which are looked at in it (`test_trying_rules`, `test_making_rules`).
+PIECES = {
+    *("automation-advice", "automation-matches", "automation-example", "automation-preview"),
+    *("automation-preview-job", "automation-preview-run", "automation-preview-cancel"),
+}
 # Answers to a form, by which another page is shown.
 DEEDS = {
     *("automation-mode", "automation-test", "execution-redeliver", "edit-collection", "edit-version"),
@@ -51,6 +56,6 @@ def test_every_page_is_in_one_of_the_lists() -> None:
     }
     known = set(names(get_resolver().url_patterns))
     assert len(known) > 40
-    assert known - looked_at - NO_PAGES - DEEDS - BY_REDIRECT == set()
+    assert known - looked_at - NO_PAGES - PIECES - DEEDS - BY_REDIRECT == set()
     # And nothing is excused that is not there.
-    assert known >= NO_PAGES | DEEDS | BY_REDIRECT
+    assert known >= NO_PAGES | PIECES | DEEDS | BY_REDIRECT
