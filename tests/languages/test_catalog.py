@@ -22,6 +22,7 @@ KEPT = {
     "Id",
     "GitHub: repository_dispatch",
     "Run",
+    "Artifacts",
     "Runs",
     "SHA-256",
     "Slack",

@@ -22,6 +22,7 @@ from tests.languages.visible import texts, words
 LATIN = frozenset(
     [
         "API",
+        "ASCII",
         "Accept",
         "Artifact",
         "CI",
@@ -33,6 +34,7 @@ LATIN = frozenset(
         "English",
         "GPU",
         "HTTP",
+        "JSONPath",
         "ID",
         "JSON",
         "LDAP",
@@ -58,6 +60,7 @@ LATIN = frozenset(
         "loss",
         "ms",
         "score",
+        *("Discord", "GitLab", "Jenkins", "Microsoft", "PagerDuty", "Teams"),
     ]
 )
 # Names of the cast, and what programs call things.
@@ -66,6 +69,7 @@ DATA = frozenset(
         "about",
         "waddle",
         "webhook",
+        *("sequence", "step", "url"),  # variables
         *("finished", "new", "old", "running"),  # data of an event, as programs get it
         "ada",
         "default",
@@ -128,7 +132,8 @@ def kind_of(place: str) -> str:
 
 # What holds a name of the test, an id, a variable, or the fields of a rule as JSON has them.
 _DATA = re.compile(
-    r"^[a-z_]+: [a-z_, ]+$|tl-\w+|\S*pingu\S*|\S*[0-9]\S*|\b[A-Z]+_\w+|\b[a-z]+\.[a-z.]+\b", re.IGNORECASE
+    r"^[a-z_]+: [a-z_, ]+$|\$\{\w+\}|tl-\w+|\S*pingu\S*|\S*[0-9]\S*|\b[A-Z]+_\w+|\b[a-z]+\.[a-z.]+\b",
+    re.IGNORECASE,
 )
 _ICON = re.compile(r"<span[^>]*material-symbols[^>]*>[^<]*</span>")
 
