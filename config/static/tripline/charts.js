@@ -173,8 +173,9 @@
         ctx.textAlign = "right";
         ctx.lineWidth = 3;
         ctx.strokeStyle = colour("paper", 0.85);
-        ctx.strokeText(readable(value), area.right - 2, at - 4);
-        ctx.fillText(readable(value), area.right - 2, at - 4);
+        const line = at - 14 < area.top ? at + 12 : at - 4; // beside the line, and never above the picture
+        ctx.strokeText(readable(value), area.right - 2, line);
+        ctx.fillText(readable(value), area.right - 2, line);
       }
       for (const { step } of this.marks) {
         const at = x.getPixelForValue(step);
