@@ -70,7 +70,7 @@ def put_file(version: ArtifactVersion, path: str, stream: BinaryIO) -> ArtifactF
 
 @transaction.atomic
 def _replace(version: ArtifactVersion, path: str, upload: _Hashed, *, stored: str) -> ArtifactFile:
-    _require_pending(ArtifactVersion.objects.select_for_update().filter(pk=version.pk).first())
+    _require_pending(ArtifactVersion.objects.select_for_update(no_key=True).filter(pk=version.pk).first())
     old = ArtifactFile.objects.filter(version=version, path=path).first()
     if old is not None:
         old.delete()

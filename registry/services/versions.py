@@ -96,8 +96,9 @@ def commit_version(version: ArtifactVersion, *, actor: User | None) -> ArtifactV
     """
     with transaction.atomic():
         locked = lock(version.home)
-        # Locked, so that no upload which has seen a draft adds a file to what is committed.
-        draft = ArtifactVersion.objects.select_for_update().filter(pk=version.pk).first()
+        # Locked, so that no upload which has seen a draft adds a file to what is committed; but not against
+        # those who refer to the version, and may have to wait for the feed behind us.
+        draft = ArtifactVersion.objects.select_for_update(no_key=True).filter(pk=version.pk).first()
         if draft is None:
             raise Conflict({"state": _("This draft is gone: its content was there already.")})
         version = draft

@@ -90,6 +90,8 @@ class Client:
         return took
 
     def work(self, until: float) -> list[float]:
+        # Meanwhile the server may have closed what it heard nothing from.
+        self._connection.close()
         found: list[float] = []
         while time.perf_counter() < until:
             found.append(self.post())
