@@ -266,7 +266,8 @@ class TestTwoThousandRandomRules:
         if not self.rules:
             pytest.skip("runs after the comparison")
         assert self.rules > 2000
-        assert min(self.fired.values()) > 50, self.fired
+        # Usually twice as many and more; how many is chance.
+        assert min(self.fired.values()) > 20, self.fired
 
 
 EXPONENTS = [0, 5, 100, 139, 141, 153, 154, 155, 300, -5, -139, -141, -155, -161, -300]
