@@ -72,6 +72,8 @@ def _take(outlet: Outlet, now: datetime) -> Claim | None:
     if first is None:
         return None
     claim = Claim(uuid.uuid4(), [first, *_companions(first, now)])
+    if outlet.integration is not None:
+        outlets.read_secrets(outlet.integration)
     for delivery in claim.deliveries:
         delivery.integration = outlet.integration
     _mark(claim, now)

@@ -63,17 +63,19 @@ def of(integration_id: int | None) -> tuple[str, list[int]]:
 
 
 def _integration(integration_id: int) -> Integration | None:
-    """With the secrets that its messages need."""
     found = statements.rows(_READ_INTEGRATION, [integration_id])
-    if not found:
-        return None
-    integration = _INTEGRATION.read(found[0])
-    wanted = [pk for name in _SECRETS if (pk := getattr(integration, f"{name}_id"))]
-    rows = statements.rows(f"{_READ_SECRETS} IN ({statements.places(len(wanted))})", wanted) if wanted else ()
+    return _INTEGRATION.read(found[0]) if found else None
+
+
+def read_secrets(integration: Integration) -> None:
+    """Those that its messages need, at once."""
+    wanted = {name: pk for name in _SECRETS if (pk := getattr(integration, f"{name}_id"))}
+    if not wanted:
+        return
+    rows = statements.rows(f"{_READ_SECRETS} IN ({statements.places(len(wanted))})", list(wanted.values()))
     secrets = {secret.pk: secret for secret in map(_SECRET.read, rows)}
-    for name in _SECRETS:
-        setattr(integration, name, secrets.get(getattr(integration, f"{name}_id")))
-    return integration
+    for name, pk in wanted.items():
+        setattr(integration, name, secrets[pk])
 
 
 _OUTLET = Columns(Outlet, "o")

@@ -11,7 +11,7 @@ from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from pytest_httpserver import HTTPServer
 
-from automations import claims, delivery, doorbell, evaluation, firing, outlets
+from automations import claims, delivery, doorbell, evaluation, firing
 from automations.batches import Ahead
 from automations.models import Delivery, Execution, Integration, Outlet, Secret
 from runs.models import Run
@@ -103,7 +103,9 @@ def test_a_message_takes_few_statements(penguins: Cast, hook: Integration) -> No
     delivery.drain(hook.pk)
     log_points(run, [{"values": dict.fromkeys(METRICS, 0.9)}])
     evaluation.evaluate_lane(run.pk)
-    assert _statements(lambda: delivery.drain(hook.pk)) <= 12 * 25
+    asks_for_the_time = 3 if connection.vendor == "postgresql" else 0
+    last_look = 2
+    assert _statements(lambda: delivery.drain(hook.pk)) <= 12 * (20 + asks_for_the_time) + last_look
     assert Delivery.objects.filter(state="succeeded").count() == 24
 
 
@@ -128,10 +130,11 @@ def test_rows_that_are_read_by_hand_are_what_the_orm_reads(
     assert [row._state.adding for row in read] == [False] * len(read)
 
 
-def test_an_outlet_brings_its_integration_with_the_secrets(penguins: Cast, hook: Integration) -> None:
-    outlet = outlets.lock(hook.pk)
-    assert outlet is not None
-    integration = outlet.integration
+def test_what_is_taken_brings_its_integration_with_the_secrets(penguins: Cast, hook: Integration) -> None:
+    evaluation.evaluate_lane(_watch(penguins, hook, 1).pk)
+    claim = claims.take(hook.pk)
+    assert claim is not None
+    integration = claim.integration
     assert integration is not None
 
     def names() -> list[str]:

@@ -81,7 +81,9 @@ def series(draw: st.DrawFn) -> list[float]:
     )
     size = draw(st.sampled_from([0, 1, 5, 12, 20, 30, 45]))
     found = draw(st.lists(number, min_size=size, max_size=size))
-    odd = draw(st.dictionaries(st.integers(0, 44), st.sampled_from(NONFINITE), max_size=4))
+    # Within the series: of places behind its end few would be left to find.
+    places = st.integers(0, max(size - 1, 0))
+    odd = draw(st.dictionaries(places, st.sampled_from(NONFINITE), max_size=4))
     return [odd.get(place, value) for place, value in enumerate(found)]
 
 
@@ -266,8 +268,7 @@ class TestTwoThousandRandomRules:
         if not self.rules:
             pytest.skip("runs after the comparison")
         assert self.rules > 2000
-        # Usually twice as many and more; how many is chance.
-        assert min(self.fired.values()) > 20, self.fired
+        assert min(self.fired.values()) > 50, self.fired
 
 
 EXPONENTS = [0, 5, 100, 139, 141, 153, 154, 155, 300, -5, -139, -141, -155, -161, -300]
