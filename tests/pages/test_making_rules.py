@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, Route, StorageState, expect
 
 from tests.pages.browsing import Visitor, assert_accessible_and_fitting, window
 from tests.stories import embedded_alone
@@ -219,6 +219,33 @@ def test_what_was_written_and_the_place_in_the_form_stay_when_the_event_is_chang
     expect(page.get_by_label("Name", exact=True)).to_have_value("kept")
     expect(page.get_by_label("Event", exact=True)).to_be_focused()
     assert "val/loss" in page.locator("#metric-names option").evaluate_all("all => all.map(one => one.value)")
+
+
+def test_what_is_filled_in_while_the_form_is_on_its_way_is_kept(visitor: Visitor, lab: Lab) -> None:
+    page = visitor.page
+    page.goto(f"/automations/new/?project={lab.project}&event=run_metric_threshold")
+    expect(page.locator('[name="action-0-content-shown"]')).not_to_have_value("noop")
+    on_their_way: list[Route] = []
+
+    def hold(route: Route) -> None:
+        on_their_way.append(route)
+
+    page.route("**/automations/new/**", hold)
+    with page.expect_request("**/automations/new/**"):
+        page.get_by_label("Event", exact=True).select_option(label=EVENTS["run_metric_change"])
+    metric(page, "val/loss")
+    page.get_by_label("Name", exact=True).fill("typed meanwhile")
+    with page.expect_request("**/automations/new/**"):
+        page.locator('[name="action-0-type"]').select_option("noop")
+    page.get_by_label("Description").fill("at once")
+    for route in on_their_way:
+        route.continue_()
+    page.unroute("**/automations/new/**")
+    expect(page.locator('[name="condition-shown"]')).to_have_value("run_metric_change")
+    expect(page.locator('[name="action-0-content-shown"]')).to_have_value("noop")
+    expect(page.get_by_label("Metric", exact=True)).to_have_value("val/loss")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("typed meanwhile")
+    expect(page.get_by_label("Description")).to_have_value("at once")
 
 
 def test_running_beside_failed_is_warned_of_at_once(visitor: Visitor, lab: Lab) -> None:

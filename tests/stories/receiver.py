@@ -70,7 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        self.close_connection = True
+        if len(body) < length:
+            return  # the sender died in the middle
         letter = self.server.take({name.lower(): value for name, value in self.headers.items()}, body)
         status = self.server.manner(letter)
         if status == HANG:
@@ -79,7 +83,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
-        self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:
         """Letters are kept, not printed."""
