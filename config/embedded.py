@@ -33,6 +33,7 @@ from automations.actions.targets import parse_cidrs
 from automations.models import Event
 from config import env, threads
 from config.broker import WAIT
+from config.sqlite.checkpoints import Checkpoints
 from config.web import Web, load_application
 from runs import clock
 from runs.models import Lane
@@ -270,7 +271,10 @@ class Server:
         signals.task_prerun.connect(_between_tasks)
         signals.task_postrun.connect(_between_tasks)
         workers = [Worker(queue, size, self._ended.set) for queue, size in POOLS.items()]
-        self._parts: list[Web | Worker] = [Web(listener, load_application(), self._ended.set), *workers]
+        web = Web(listener, load_application(), self._ended.set)
+        self._parts: list[Web | Worker | Checkpoints] = [web, *workers]
+        if settings.TRIPLINE_EMBEDDED:
+            self._parts.append(Checkpoints())
         self._beat = EmbeddedService(
             _celery_app("beat"), thread=True, scheduler_cls=settings.CELERY_BEAT_SCHEDULER
         )

@@ -129,10 +129,11 @@ _SQLITE: dict[str, Any] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
         # WAL: readers never wait for the writer. NORMAL: no fsync per commit; a killed process loses
-        # nothing, a power cut may lose the last moments (the README says so).
+        # nothing, a power cut may lose the last moments (the README says so). A checkpoint every 32 MB: pages
+        # that change often are copied back once then, and `up` has a thread of its own for it.
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; "
-            "PRAGMA cache_size=-4000; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
+            "PRAGMA cache_size=-4000; PRAGMA wal_autocheckpoint=8000; PRAGMA journal_size_limit=67108864;"
         ),
     },
     # A file, not memory, in tests too: threads and processes must meet in it.
