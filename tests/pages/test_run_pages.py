@@ -114,6 +114,20 @@ def test_the_head_of_a_metric_sorts_the_table_by_it(visitor: Visitor, lab: dict[
     expect(names).to_have_text(["wild-otter", "steady-heron", MARKUP])
 
 
+def test_on_a_phone_the_table_is_sorted_by_a_menu(visitor: Visitor, lab: dict[str, int]) -> None:
+    page = visitor.page
+    page.goto(PROJECT)
+    menu = page.locator(".sort")
+    expect(menu).to_be_hidden()
+    page.set_viewport_size({"width": 390, "height": 800})
+    menu.locator("summary").click()
+    menu.get_by_role("link", name="train/loss").click()
+    expect(page.locator(".runs tbody tr").first).to_contain_text("steady-heron")
+    menu.locator("summary").click()
+    menu.get_by_role("link", name="train/loss").click()
+    expect(page.locator(".runs tbody tr").first).to_contain_text("wild-otter")
+
+
 def test_a_date_that_is_none_is_refused_in_words_in_place_of_the_table(
     visitor: Visitor, lab: dict[str, int]
 ) -> None:
