@@ -213,6 +213,7 @@ def test_the_embedded_shape_has_a_data_directory_of_its_own_and_nothing_of_the_c
         "TRIPLINE_TEST_SHAPE",
         "TRIPLINE_BROWSER_REQUIRED",
         "TRIPLINE_DATA_DIR",
+        "TRIPLINE_TEST_SHARED",
     }
     assert note["data_dir_exists"]
     assert not Path(note["TRIPLINE_DATA_DIR"]).exists()

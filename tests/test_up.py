@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -31,7 +32,7 @@ from tests.upserver import UpServer, environment_of, run_beside, run_python, up_
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpServer]:
     """A first start on an empty directory."""
-    with up_server(tmp_path_factory.mktemp("fresh") / "data") as server:
+    with up_server(tmp_path_factory.mktemp("fresh") / "data", bare=True) as server:
         yield server
 
 
@@ -78,6 +79,7 @@ def test_the_first_start_serves_and_prints_what_one_needs(fresh: UpServer) -> No
     assert len(fresh.key) == 43
     assert fresh.password
     welcome = fresh.output().partition("Ctrl-C stops it.")[0]
+    assert re.search(r"^The database is ready \(\d+ migrations\)\.$", welcome, re.MULTILINE)
     assert "Traceback" not in welcome
     assert "WARNING" not in welcome
 
