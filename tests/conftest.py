@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from pytest_django import Settings
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from tests.cast import Cast, Clock, assemble
 
@@ -26,6 +27,22 @@ def _fresh_rules() -> Iterator[None]:
     candidates.forget()
     yield
     candidates.forget()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_are_found_once() -> Iterator[None]:
+    """Every test client makes the middleware anew, and WhiteNoise would look at each file again."""
+    find, found = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def remember(middleware: WhiteNoiseMiddleware) -> None:
+        if not found:
+            find(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", remember)
+        yield
 
 
 @pytest.fixture(autouse=True)
