@@ -111,20 +111,22 @@ _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_seque
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with slow tests go first: nobody should wait for one of them at the end.
 
-    A test that uses no database says the same in both shapes: the production run leaves it out. One that
-    says itself in which shape it runs (`skipif`) is asked.
+    A test that uses no database says the same in both shapes: the production run leaves it out, as it does
+    what is marked `once`. One that says itself in which shape it runs (`skipif`) is asked.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     if os.environ.get("TRIPLINE_TEST_SHAPE") != "production":
         return
-    left_out = [item for item in items if not _uses_a_database(item)]
-    items[:] = [item for item in items if _uses_a_database(item)]
+    left_out = [item for item in items if not _depends_on_the_shape(item)]
+    items[:] = [item for item in items if _depends_on_the_shape(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
 
 
-def _uses_a_database(item: pytest.Item) -> bool:
+def _depends_on_the_shape(item: pytest.Item) -> bool:
+    if item.get_closest_marker("once"):
+        return False
     fixtures = set(getattr(item, "fixturenames", ()))
     markers = ("django_db", "skipif")
     return any(map(item.get_closest_marker, markers)) or bool(fixtures & _DATABASE_FIXTURES)

@@ -71,6 +71,7 @@ def test_every_model_has_its_pages_and_groups_of_permissions_have_none() -> None
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("is_superuser", [True, False])
 def test_no_page_asks_more_with_thirty_of_everything_than_with_three(
     penguins: Cast, files: Path, is_superuser: bool

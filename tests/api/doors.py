@@ -186,7 +186,7 @@ def fingerprint() -> str:
 def _every_row() -> list[str]:
     quoted = connection.ops.quote_name
     return [
-        f"SELECT * FROM {quoted(model._meta.db_table)} ORDER BY {quoted(model._meta.pk.column)}"  # noqa: S608
+        f"SELECT * FROM {quoted(model._meta.db_table)} ORDER BY {quoted(model._meta.pk.attname)}"  # noqa: S608
         for label in ("runs", "registry", "automations")
         for model in apps.get_app_config(label).get_models()
     ]

@@ -18,7 +18,7 @@ from tests.api.house import Api
 from tests.api.roles import PEOPLE, TABLE, Row
 from tests.api.ways import WAYS
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 NOBODY, STAFF = PEOPLE.index("nobody"), PEOPLE.index("staff")
 
