@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import threading
@@ -17,10 +17,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import psycopg
 import pytest
 from pytest_django import Settings
 
@@ -372,15 +372,20 @@ new_run(cast.project)
 """
 
 
-def deliveries(env: dict[str, str]) -> list[list[Any]]:
-    """[state of its execution, webhook id, number of attempts] of every delivery."""
-    script = """
-import http.client
-import json
-rows = Delivery.objects.order_by("pk").values_list("execution__state", "webhook_id", "attempt_count")
-print(json.dumps(list(rows)))
+DELIVERIES = """
+SELECT execution.state, delivery.webhook_id, delivery.attempt_count FROM automations_delivery delivery
+JOIN automations_execution execution ON execution.id = delivery.execution_id ORDER BY delivery.id
 """
-    return list(json.loads(run_beside(env, script)))
+
+
+def deliveries(env: dict[str, str]) -> list[tuple[str, str, int]]:
+    """(state of its execution, webhook id, number of attempts) of every delivery."""
+    if "DATABASE_URL" in env:
+        with psycopg.connect(env["DATABASE_URL"]) as production:
+            return list(production.execute(DELIVERIES))
+    path = Path(env["TRIPLINE_DATA_DIR"]) / "tripline.sqlite3"
+    with closing(sqlite3.connect(path, timeout=20)) as embedded:
+        return list(embedded.execute(DELIVERIES))
 
 
 def test_what_waited_when_nobody_ran_is_decided_at_the_start(data_dir: Path) -> None:
@@ -442,7 +447,7 @@ def test_a_delivery_that_hangs_does_not_hold_up_the_stop_and_is_made_again(data_
     assert (state, attempts) == ("pending", 0)
     with receiving(answering(), port=hanging.port) as receiver, up_server(data_dir):
         wait_for(lambda: receiver.requests)
-        wait_for(lambda: deliveries(env) == [["finished", webhook_id, 1]])
+        wait_for(lambda: deliveries(env) == [("finished", webhook_id, 1)])
     assert receiver.header("webhook-id") == webhook_id
 
 
