@@ -9,10 +9,11 @@ import string
 import unicodedata
 from random import Random
 from typing import Any
-from zoneinfo import available_timezones
 
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
+
+from runs import zones
 
 NAME_LENGTH = 250
 SLUG_LENGTH = 128
@@ -84,7 +85,7 @@ def validate_team_name(value: str) -> None:
 
 def validate_time_zone(value: str) -> None:
     """A name of the IANA database, for instance Asia/Tokyo."""
-    if value not in available_timezones():
+    if value not in zones.known():
         raise ValidationError(
             _("“%(name)s” is no time zone; write it like Asia/Tokyo."), params={"name": value}
         )

@@ -13,12 +13,12 @@ COOKIE = "zone"
 # Near both ends of the calendar a midnight has no equal in UTC.
 _FIRST, _LAST = date(1, 1, 2), date(9999, 12, 30)
 
-_known = cache(available_timezones)
+known = cache(available_timezones)  # it looks through a folder of files
 
 
 def zone_of(request: HttpRequest) -> tzinfo:
     name = unquote(request.COOKIES.get(COOKIE, ""))
-    return ZoneInfo(name) if name in _known() else UTC
+    return ZoneInfo(name) if name in known() else UTC
 
 
 def midnight(day: date, zone: tzinfo) -> datetime:

@@ -144,10 +144,15 @@ class Pages:
         return parsed
 
     def queries(self, url: str) -> int:
+        answer, count = self.counted(url)
+        assert answer.status_code == 200, (url, answer.status_code)
+        return count
+
+    def counted(self, url: str) -> tuple[Any, int]:
+        """The page, and how many queries it took."""
         with CaptureQueriesContext(connection) as seen:
             answer = self.client.get(url)
-        assert answer.status_code == 200, (url, answer.status_code)
-        return len(seen)
+        return answer, len(seen)
 
     # Writing
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pytest_django import Settings
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from tests.cast import Cast, Clock, assemble
+
+# A shell that starts us in the background lets us ignore Ctrl-C, and whatever we start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +27,22 @@ def _fresh_rules() -> Iterator[None]:
     candidates.forget()
     yield
     candidates.forget()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_are_found_once() -> Iterator[None]:
+    """Every test client makes the middleware anew, and WhiteNoise would look at each file again."""
+    find, found = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def remember(middleware: WhiteNoiseMiddleware) -> None:
+        if not found:
+            find(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", remember)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -89,20 +111,22 @@ _DATABASE_FIXTURES = frozenset({"db", "transactional_db", "django_db_reset_seque
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with slow tests go first: nobody should wait for one of them at the end.
 
-    A test that uses no database says the same in both shapes: the production run leaves it out. One that
-    says itself in which shape it runs (`skipif`) is asked.
+    A test that uses no database says the same in both shapes: the production run leaves it out, as it does
+    what is marked `once`. One that says itself in which shape it runs (`skipif`) is asked.
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     if os.environ.get("TRIPLINE_TEST_SHAPE") != "production":
         return
-    left_out = [item for item in items if not _uses_a_database(item)]
-    items[:] = [item for item in items if _uses_a_database(item)]
+    left_out = [item for item in items if not _depends_on_the_shape(item)]
+    items[:] = [item for item in items if _depends_on_the_shape(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
 
 
-def _uses_a_database(item: pytest.Item) -> bool:
+def _depends_on_the_shape(item: pytest.Item) -> bool:
+    if item.get_closest_marker("once"):
+        return False
     fixtures = set(getattr(item, "fixturenames", ()))
     markers = ("django_db", "skipif")
     return any(map(item.get_closest_marker, markers)) or bool(fixtures & _DATABASE_FIXTURES)

@@ -272,6 +272,8 @@ def _enter_environment(stack: ExitStack) -> None:
         if shape == "production":
             _start_production(stack)
     os.environ["TRIPLINE_DATA_DIR"] = str(stack.enter_context(_directory("tripline-data-", "")))
+    # That of the controller: what is made once for all workers lies there.
+    os.environ.setdefault("TRIPLINE_TEST_SHARED", os.environ["TRIPLINE_DATA_DIR"])
 
 
 def _forget_the_callers_settings() -> None:

@@ -22,6 +22,8 @@ from tests.adminpages import Pages, errors, notes, text
 from tests.cast import Cast, new_run, person, rule, secret, sends, webhook
 from tests.furniture import OURS, furnish, staff, superuser
 
+pytestmark = pytest.mark.once
+
 # --- Who sees what --------------------------------------------------------------------------------
 
 

@@ -75,6 +75,7 @@ class Pytest:
         environment = {name: os.environ[name] for name in os.environ if not name.startswith("PYTEST_")}
         environment |= {
             "NOTES": str(self.folder),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # they take longer to load than all else takes
             "PYTHONPATH": str(REPOSITORY),
             "TRIPLINE_TEST_SHAPE": shape,
             "TRIPLINE_BROWSER_REQUIRED": "1",
@@ -85,7 +86,7 @@ class Pytest:
             "TRIPLINE_BASE_URL": "https://tripline.example",
             "TRIPLINE_DATA_DIR": "/srv/tripline",
         }
-        plugins = ["-p", "tests.servers", "-p", "no:django", "-p", "no:cacheprovider"]
+        plugins = ["-p", "tests.servers", "-p", "xdist", "-p", "no:cacheprovider"]
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", *plugins, *arguments],
             cwd=self.folder,
@@ -213,6 +214,7 @@ def test_the_embedded_shape_has_a_data_directory_of_its_own_and_nothing_of_the_c
         "TRIPLINE_TEST_SHAPE",
         "TRIPLINE_BROWSER_REQUIRED",
         "TRIPLINE_DATA_DIR",
+        "TRIPLINE_TEST_SHARED",
     }
     assert note["data_dir_exists"]
     assert not Path(note["TRIPLINE_DATA_DIR"]).exists()

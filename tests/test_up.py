@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
+import re
 import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import threading
@@ -16,10 +17,10 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import psycopg
 import pytest
 from pytest_django import Settings
 
@@ -32,7 +33,7 @@ from tests.upserver import UpServer, environment_of, run_beside, run_python, up_
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpServer]:
     """A first start on an empty directory."""
-    with up_server(tmp_path_factory.mktemp("fresh") / "data") as server:
+    with up_server(tmp_path_factory.mktemp("fresh") / "data", bare=True) as server:
         yield server
 
 
@@ -79,6 +80,7 @@ def test_the_first_start_serves_and_prints_what_one_needs(fresh: UpServer) -> No
     assert len(fresh.key) == 43
     assert fresh.password
     welcome = fresh.output().partition("Ctrl-C stops it.")[0]
+    assert re.search(r"^The database is ready \(\d+ migrations\)\.$", welcome, re.MULTILINE)
     assert "Traceback" not in welcome
     assert "WARNING" not in welcome
 
@@ -110,8 +112,9 @@ def test_it_answers_to_its_own_names_only(fresh: UpServer) -> None:
     assert status(page, host="evil.example.com") == 400
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed in /proc on Linux only")
 def test_a_large_body_waits_on_the_disk_of_the_data_directory(fresh: UpServer) -> None:
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("open files are listed in /proc on Linux only")
     parts = urlsplit(fresh.url)
     head = b"PUT /no-such-page HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n"
     descriptors = Path(f"/proc/{fresh.process.pid}/fd")
@@ -275,13 +278,23 @@ def test_a_free_port_is_chosen_and_known(host: str, shown: str) -> None:
 # --- Stopping, and starting again -----------------------------------------------------------------
 
 
+# One that does not leave behind what holds up its stop, so that this does not go unseen.
+PATIENT = """
+import django; django.setup()
+import sys
+from django.core.management import execute_from_command_line
+from config import embedded
+embedded.STOP_WITHIN = 600.0
+execute_from_command_line(["manage.py", *sys.argv[1:]])
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_cleanly(data_dir: Path, number: signal.Signals) -> None:
-    with up_server(data_dir) as server:
+    env = {"DJANGO_SETTINGS_MODULE": "config.settings"}
+    with up_server(data_dir, env=env, program=("-c", PATIENT)) as server:
         assert status(f"{server.url}/no/such/page/to/be/found") == 404
-        began = time.monotonic()
         assert server.stop(number) == 0
-        assert time.monotonic() - began < 4
     assert server.lines[-1] == "Stopped.\n"
     assert "Traceback" not in server.output()
 
@@ -361,15 +374,20 @@ new_run(cast.project)
 """
 
 
-def deliveries(env: dict[str, str]) -> list[list[Any]]:
-    """[state of its execution, webhook id, number of attempts] of every delivery."""
-    script = """
-import http.client
-import json
-rows = Delivery.objects.order_by("pk").values_list("execution__state", "webhook_id", "attempt_count")
-print(json.dumps(list(rows)))
+DELIVERIES = """
+SELECT execution.state, delivery.webhook_id, delivery.attempt_count FROM automations_delivery delivery
+JOIN automations_execution execution ON execution.id = delivery.execution_id ORDER BY delivery.id
 """
-    return list(json.loads(run_beside(env, script)))
+
+
+def deliveries(env: dict[str, str]) -> list[tuple[str, str, int]]:
+    """(state of its execution, webhook id, number of attempts) of every delivery."""
+    if "DATABASE_URL" in env:
+        with psycopg.connect(env["DATABASE_URL"]) as production:
+            return list(production.execute(DELIVERIES))
+    path = Path(env["TRIPLINE_DATA_DIR"]) / "tripline.sqlite3"
+    with closing(sqlite3.connect(path, timeout=20)) as embedded:
+        return list(embedded.execute(DELIVERIES))
 
 
 def test_what_waited_when_nobody_ran_is_decided_at_the_start(data_dir: Path) -> None:
@@ -425,15 +443,13 @@ def test_a_delivery_that_hangs_does_not_hold_up_the_stop_and_is_made_again(data_
         make_hooked_run(env, hanging.url)
         with up_server(data_dir) as server:
             wait_for(lambda: hanging.connections)
-            began = time.monotonic()
             assert server.stop() == 0
-            assert time.monotonic() - began < 8
             assert server.lines[-1] == "Stopped.\n"
     [[state, webhook_id, attempts]] = deliveries(env)
     assert (state, attempts) == ("pending", 0)
     with receiving(answering(), port=hanging.port) as receiver, up_server(data_dir):
         wait_for(lambda: receiver.requests)
-        wait_for(lambda: deliveries(env) == [["finished", webhook_id, 1]])
+        wait_for(lambda: deliveries(env) == [("finished", webhook_id, 1)])
     assert receiver.header("webhook-id") == webhook_id
 
 
@@ -446,9 +462,7 @@ def test_a_second_signal_stops_at_once(data_dir: Path) -> None:
             server.process.send_signal(signal.SIGINT)
             with pytest.raises(subprocess.TimeoutExpired):
                 server.process.wait(1)
-            began = time.monotonic()
             assert server.stop() == 130
-            assert time.monotonic() - began < 2
     assert "Traceback" not in server.output()
 
 

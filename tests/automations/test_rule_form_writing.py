@@ -24,7 +24,7 @@ from tests import cast
 from tests.automations.ruleforms import CONFIGS, posted, to_webhook, written
 from tests.cast import Cast
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests import cast
 from tests.automations.ruleforms import CONFIGS, posted, written
 from tests.cast import Cast
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def test_every_type_of_event_is_told_here() -> None:

@@ -19,7 +19,7 @@ from tests.api.house import House, furnish, superuser
 from tests.cast import Cast
 from tests.pages.visitors import MARKUP, Visitor, assert_only_text
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PLACES = [
     "/automations/{automation}/",

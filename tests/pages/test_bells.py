@@ -11,7 +11,7 @@ import pytest
 from tests.cast import Cast, log, new_run
 from tests.pages.visitors import MARKUP, Visitor, assert_only_text
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("calm")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("calm"), pytest.mark.once]
 
 _BELL = re.compile(r'<a class="bell" href="([^"]+)" aria-label="([^"]+)"')
 

@@ -14,7 +14,7 @@ from runs.models import Team
 from runs.services.people import create_team
 from tests.cast import Cast, new_run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.fixture

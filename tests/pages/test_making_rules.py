@@ -250,8 +250,10 @@ def test_what_is_filled_in_while_the_form_is_on_its_way_is_kept(visitor: Visitor
 
 def test_running_beside_failed_is_warned_of_at_once(visitor: Visitor, lab: Lab) -> None:
     page = visitor.page
-    page.goto(f"/automations/new/?project={lab.project}&event=run_status")
-    page.get_by_label("Failed").check()
+    with page.expect_response("**/automations/advice/"):
+        page.goto(f"/automations/new/?project={lab.project}&event=run_status")
+    with page.expect_response("**/automations/advice/"):
+        page.get_by_label("Failed").check()
     expect(page.locator(".caution")).to_have_count(0)
     page.get_by_label("Running").check()
     warning = page.locator(".caution").first

@@ -14,7 +14,7 @@ from tests.api.house import Api, superuser
 from tests.cast import Cast
 from tests.pages.visitors import MARKUP, Visitor, assert_only_text
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 KEY = re.compile(r"tl-[A-Za-z0-9]{40}")
 

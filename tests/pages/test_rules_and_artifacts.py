@@ -302,8 +302,8 @@ def test_pages_are_accessible_fit_a_phone_and_run_nothing(reader: Visitor, lab: 
 def test_one_gets_around_with_the_keyboard(visitor: Visitor, lab: dict[str, Any]) -> None:
     page = visitor.page
     page.goto(f"/executions/{lab['execution']}/")
-    attempt = page.locator("details.attempt summary").first
-    attempt.focus()
-    opened = page.locator("details.attempt").first.get_attribute("open") is not None
+    attempt = page.locator("details.attempt").first
+    attempt.locator("summary").focus()
+    was_open = attempt.get_attribute("open") is not None
     page.keyboard.press("Enter")
-    assert (page.locator("details.attempt").first.get_attribute("open") is not None) != opened
+    expect(attempt).to_have_js_property("open", not was_open)

@@ -86,7 +86,7 @@ def settled(rest: Rest) -> bool:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("readme")
     # With the canary that every installation has, and often: no list that the reader looks at shows it.
-    with up_server(folder / "data", env={"TRIPLINE_CANARY_EVERY": "1"}) as server:
+    with up_server(folder / "data", env={"TRIPLINE_CANARY_EVERY": "1"}, bare=True) as server:
         yield follow(server, folder)
 
 

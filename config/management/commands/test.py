@@ -127,6 +127,8 @@ def _tests(scratch: Path, shape: str, pytest_arguments: Sequence[str]) -> Step:
     counts = scratch / f"{shape}.xml"
     command = [sys.executable, "-m", "pytest", f"--junit-xml={counts}", *pytest_arguments]
     environment = {**os.environ, "TRIPLINE_TEST_SHAPE": shape}
+    # Otherwise every worker would compile every test anew, with all its asserts.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return Step(f"tests on {SHAPES[shape]}", command, environment, counts)
 
 
