@@ -1,9 +1,9 @@
-"""One metric batch as rules look at it: what several of them need is read once."""
+"""Metric batches as rules look at them: what several rules need is read once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -29,7 +29,7 @@ class Ahead:
     def __init__(self, changes: Sequence[MetricBatch | RunStatusChange] = ()) -> None:
         self._first = 0
         self._batches: dict[int, MetricBatch] = {}
-        self._read: dict[tuple[str, frozenset[str]], dict[int, dict[str, Series]]] = {}
+        self._stretches: dict[tuple[str, frozenset[str]], StretchView] = {}
         self._left: dict[tuple[str, str], tuple[int, Track]] = {}
         self.go_on(changes)
 
@@ -39,19 +39,18 @@ class Ahead:
         self._batches = {number: batch for number, batch in self._batches.items() if number >= kept}
         self._batches |= {change.seq: change for change in changes if isinstance(change, MetricBatch)}
         self._left = {place: left for place, left in self._left.items() if left[0] >= kept}
-        self._read.clear()
+        self._stretches.clear()
 
-    def series(self, batch: MetricBatch, watched: frozenset[str]) -> Mapping[str, Series]:
-        """The batch's values of these metrics."""
+    def stretch(self, batch: MetricBatch, watched: frozenset[str]) -> StretchView:
+        """Batches that are looked at together, this one among them."""
         place = (batch.source, watched)
-        if batch.seq not in self._read.get(place, ()):
-            batches = self._next(batch)
-            read = metrics.in_batches(batches, watched)
-            self._read[place] = {each.seq: read.get(each.seq, {}) for each in batches}
-        return self._read[place][batch.seq]
+        known = self._stretches.get(place)
+        if known is None or batch.seq > known.last.seq:
+            known = self._stretches[place] = StretchView(self._next(batch), watched, self)
+        return known
 
     def _next(self, batch: MetricBatch) -> list[MetricBatch]:
-        """The batches to read with this one: itself, and some more of its source."""
+        """The batches to look at with this one: itself, and some more of its source."""
         found, count = [batch], batch.count
         for other in self._batches.values():
             if other.seq > batch.seq and other.source == batch.source:
@@ -102,10 +101,15 @@ class BatchView:
     def seq(self) -> int:
         return self.batch.seq
 
+    @property
+    def last(self) -> MetricBatch:
+        """The last of the batches that are looked at."""
+        return self.batch
+
     @cached_property
     def series(self) -> Mapping[str, Series]:
         """The batch's values of every watched metric."""
-        return self._ahead.series(self.batch, self._watched)
+        return self._ahead.stretch(self.batch, self._watched).pieces[self.batch.seq]
 
     @cached_property
     def has_nonfinite(self) -> bool:
@@ -130,17 +134,21 @@ class BatchView:
             count = 0 if wanted == 0 else max(_LEAD, 1 << (wanted - 1).bit_length())
             self._tracks[name] = track = self._track(name, series, min(count, series.finite_before))
             self._leads[name] = track.new
-            self._ahead.leave(self.batch, name, track)
+            self._ahead.leave(self.last, name, track)
         return self._tracks[name]
 
     def _track(self, name: str, series: Series, lead: int) -> Track:
         batch = self.batch
         before = self._ahead.before(batch, name, count=lead)
         if before is None:
-            place, each = (batch.run_id, batch.source, name), len(series.values)
-            before = metrics.tail(*place, count=lead, before=batch.seq, each=each)
+            place = (batch.run_id, batch.source, name)
+            before = metrics.tail(*place, count=lead, before=batch.seq, each=self.each(name))
         values = [*before, *_finite(series.values)]
         return Track(values, new=len(before), ordinal=series.finite_before - len(before))
+
+    def each(self, name: str) -> int:
+        """How many values of a metric a batch has, about."""
+        return len(self.series[name].values)
 
     def baselines(self, name: str, track: Track, *, window: int, hold: int) -> Sequence[tuple[int, Baseline]]:
         """What the values are compared with, each as of its own acceptance: (end, baseline from there on).
@@ -186,6 +194,52 @@ class BatchView:
             known = metrics.logged_before(batch.run_id, Source.HISTORY, name, seq=batch.seq)
             self._history[name] = known
         return self._history[name]
+
+
+class StretchView(BatchView):
+    """Consecutive batches of one source, as if they were one: a rule that looks at nothing but the run's own
+    values and finds nothing in all of them finds nothing in any."""
+
+    def __init__(self, batches: Sequence[MetricBatch], watched: Collection[str], ahead: Ahead) -> None:
+        super().__init__(batches[0], watched, ahead)
+        self.batches = batches
+        self._answers: dict[int, tuple[object, bool]] = {}
+
+    @property
+    def last(self) -> MetricBatch:
+        return self.batches[-1]
+
+    @cached_property
+    def pieces(self) -> Mapping[int, Mapping[str, Series]]:
+        """The values of every watched metric, batch by batch."""
+        read = metrics.in_batches(self.batches, self._watched)
+        return {batch.seq: read.get(batch.seq, {}) for batch in self.batches}
+
+    @cached_property
+    def series(self) -> Mapping[str, Series]:
+        return self._as_one or {}
+
+    @cached_property
+    def _as_one(self) -> Mapping[str, Series] | None:
+        return metrics.as_one(self.batches, self._watched)
+
+    @property
+    def tells(self) -> bool:
+        """Whether to look at all of them says more than to look at the first, and can be done."""
+        return len(self.batches) > 1 and self._as_one is not None
+
+    @cached_property
+    def has_nonfinite(self) -> bool:
+        return metrics.has_nonfinite(self.batch.run_id, seq=self.batch.seq, last=self.last.seq)
+
+    def each(self, name: str) -> int:
+        return -(-super().each(name) // len(self.batches))
+
+    def once(self, rule: object, ask: Callable[[StretchView], bool]) -> bool:
+        """The answer for a rule, asked once."""
+        if id(rule) not in self._answers:
+            self._answers[id(rule)] = (rule, ask(self))  # kept with the rule, so that no other has its id
+        return self._answers[id(rule)][1]
 
 
 def _finite(values: Sequence[float]) -> Iterable[float]:

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from automations import candidates, firing, outbox
-from automations.batches import Ahead, BatchView
+from automations.batches import Ahead, BatchView, StretchView
 from automations.events.base import EVENTS
 from automations.firing import Decision
 from automations.models import Automation, Event
@@ -140,8 +140,15 @@ def _decide(change: LaneChange, ahead: Ahead) -> list[Decision]:
         found = _asked(candidates.for_status_change(change), change)
         return [replace(each, event=outbox.event_of(change)) for each in found]
     rules = candidates.for_batch(change)
-    watched = [rule.routing_key for rule in rules]
-    return _asked(rules, BatchView(change, watched, ahead)) if rules else []
+    watched = frozenset(rule.routing_key for rule in rules)
+    asked = [rule for rule in rules if _may_fire(rule, ahead.stretch(change, watched))]
+    return _asked(asked, BatchView(change, watched, ahead)) if asked else []
+
+
+def _may_fire(rule: Automation, stretch: StretchView) -> bool:
+    """False where it is certain, by one look at several batches, that the rule fires on none of them."""
+    event_type = EVENTS[rule.event_type]
+    return not stretch.tells or stretch.once(rule, lambda batches: event_type.may_fire(batches, rule.config))
 
 
 def _asked(rules: Iterable[Automation], change: Any) -> list[Decision]:

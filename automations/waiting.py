@@ -20,7 +20,7 @@ LOOK_EVERY = 0.1
 # After how many seconds to come again, for those who found no place.
 COME_AGAIN = 1
 
-# Key of the WSGI environment: an event that is set when the server stops (`config.embedded.Web`).
+# Key of the WSGI environment: an event that is set when the server stops (`config.web.Web`).
 STOPPING = "tripline.stopping"
 
 _places = threading.Semaphore(settings.TRIPLINE_LONG_POLLS)

@@ -9,16 +9,15 @@ import errno
 import fcntl
 import gc
 import ipaddress
-import logging
 import os
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from celery import Celery, signals
 from celery.beat import EmbeddedService
@@ -28,22 +27,16 @@ from celery.worker.consumer import Consumer
 from django.conf import settings
 from django.db import close_old_connections
 from django.db.models import F
-from django.urls import get_resolver
-from waitress import wasyncore
-from waitress.server import create_server
 
-from automations import claims, doorbell, waiting
+from automations import claims, doorbell
 from automations.actions.targets import parse_cidrs
 from automations.models import Event
-from config import env
+from config import env, threads
 from config.broker import WAIT
+from config.web import Web, load_application
 from runs import clock
 from runs.models import Lane
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
-WEB_THREADS = 8
 # Queue and number of threads: a slow receiver holds up deliveries, and never a decision.
 POOLS = {"decide": 3, "deliver": 16}
 # Seconds that requests and tasks in flight have to end by themselves.
@@ -182,102 +175,20 @@ def adopt(address: Address) -> None:
         settings.TRIPLINE_ALLOW_PRIVATE_TARGETS = parse_cidrs("127.0.0.0/8,::1/128")
 
 
-# --- Web ------------------------------------------------------------------------------------------
-
-
-class Web:
-    """Waitress in a thread. `on_end` is called when the thread ends, whyever."""
-
-    def __init__(
-        self, listener: socket.socket, application: WSGIApplication, on_end: Callable[[], None]
-    ) -> None:
-        # It counts the requests that wait for a thread, one line for each.
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        self._sockets: dict[int, Any] = {}
-        self._stopping = threading.Event()
-        self._server = create_server(
-            self._telling(application), map=self._sockets, sockets=[listener], **_waitress_options()
-        )
-        self._thread = _thread("web", self._serve, on_end)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Accept nobody new, and return; `join` waits for those who are being served."""
-        self._stopping.set()
-        self._server.pull_trigger()
-
-    def join(self, deadline: float) -> bool:
-        return _join(self._thread, deadline)
-
-    def _telling(self, application: WSGIApplication) -> WSGIApplication:
-        """The application, told when to stop: a request that waits for something ends then."""
-
-        def told(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-            environ[waiting.STOPPING] = self._stopping
-            return application(environ, start_response)
-
-        return told
-
-    def _serve(self) -> None:
-        while not self._stopping.is_set():
-            self._turn(timeout=1.0)
-        # Not server.close(): that takes away what answers in progress are signalled with.
-        wasyncore.dispatcher.close(self._server)
-        while self._is_busy():
-            self._turn(timeout=0.05)
-        self._server.task_dispatcher.shutdown(timeout=0.5)
-
-    def _turn(self, timeout: float) -> None:
-        wasyncore.loop(timeout=timeout, use_poll=True, map=self._sockets, count=1)
-
-    def _is_busy(self) -> bool:
-        channels = list(self._server.active_channels.values())
-        return any(channel.requests or channel.total_outbufs_len for channel in channels)
-
-
-def load_application() -> WSGIApplication:
-    from config.wsgi import application
-
-    # Imports every view: a mistake in one shows now, and the first visitor does not wait for it.
-    _ = get_resolver().url_patterns
-    return application
-
-
-def _waitress_options() -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "threads": WEB_THREADS,
-        "ident": None,
-        "asyncore_use_poll": True,
-        # Reads on while it answers, and so notices when who waits for an event has gone away.
-        "channel_request_lookahead": 1,
-        "connection_limit": 500,
-        # A call with ten thousand values is read in a few pieces; from 512 KB on bodies wait on the disk.
-        "recv_bytes": 1 << 17,
-        # Artifact files come through here; other bodies are bounded by config.middleware.
-        "max_request_body_size": 1 << 40,
-    }
-    if settings.SECURE_PROXY_SSL_HEADER:
-        # Served behind something that speaks TLS; Django believes the same header.
-        options |= {"trusted_proxy": "*", "trusted_proxy_headers": {"x-forwarded-proto"}}
-    return options
-
-
 # --- Deciding and delivering ----------------------------------------------------------------------
 
 
 class Worker:
     """A Celery worker for one queue, with a pool of threads. `on_end` is called when it ends, whyever."""
 
-    def __init__(self, queue: str, threads: int, on_end: Callable[[], None]) -> None:
+    def __init__(self, queue: str, size: int, on_end: Callable[[], None]) -> None:
         self._controller = WorkController(
             # An application of its own: it is the application that remembers which queues are read.
             app=_celery_app(queue),
             hostname=f"{queue}@{socket.gethostname()}",
             queues=[queue],
             pool="threads",
-            concurrency=threads,
+            concurrency=size,
             without_mingle=True,
             without_gossip=True,
             without_heartbeat=True,
@@ -285,7 +196,7 @@ class Worker:
             # Celery has one event loop per process, and here are two workers.
             use_eventloop=False,
         )
-        self._thread = _thread(queue, self._controller.start, on_end)
+        self._thread = threads.thread(queue, self._controller.start, on_end)
 
     def start(self) -> None:
         self._thread.start()
@@ -299,7 +210,7 @@ class Worker:
         state.should_stop = EX_OK
 
     def join(self, deadline: float) -> bool:
-        return _join(self._thread, deadline)
+        return threads.join(self._thread, deadline)
 
 
 class _AttentiveConsumer(Consumer):
@@ -358,7 +269,7 @@ class Server:
         self._ended = threading.Event()
         signals.task_prerun.connect(_between_tasks)
         signals.task_postrun.connect(_between_tasks)
-        workers = [Worker(queue, threads, self._ended.set) for queue, threads in POOLS.items()]
+        workers = [Worker(queue, size, self._ended.set) for queue, size in POOLS.items()]
         self._parts: list[Web | Worker] = [Web(listener, load_application(), self._ended.set), *workers]
         self._beat = EmbeddedService(
             _celery_app("beat"), thread=True, scheduler_cls=settings.CELERY_BEAT_SCHEDULER
@@ -395,21 +306,3 @@ class Server:
         # Not waited for: it sleeps, and has nothing in hand.
         self._beat.service.stop()
         return min(part.join(deadline) for part in self._parts)
-
-
-def _thread(
-    name: str, work: Callable[[], object], on_end: Callable[[], None] | None = None
-) -> threading.Thread:
-    def run() -> None:
-        try:
-            work()
-        finally:
-            if on_end:
-                on_end()
-
-    return threading.Thread(target=run, name=name, daemon=True)
-
-
-def _join(thread: threading.Thread, deadline: float) -> bool:
-    thread.join(max(0.0, deadline - time.monotonic()))
-    return not thread.is_alive()

@@ -132,7 +132,7 @@ _SQLITE: dict[str, Any] = {
         # nothing, a power cut may lose the last moments (the README says so).
         "init_command": (
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; "
-            "PRAGMA cache_size=-4000; PRAGMA journal_size_limit=67108864;"
+            "PRAGMA cache_size=-4000; PRAGMA wal_autocheckpoint=4000; PRAGMA journal_size_limit=67108864;"
         ),
     },
     # A file, not memory, in tests too: threads and processes must meet in it.

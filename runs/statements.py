@@ -7,52 +7,82 @@ client or every batch stays with the ORM.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models import Model
 from django.db.models.base import ModelState
 
 M = TypeVar("M", bound=Model)
 
 
+class _Kept(threading.local):
+    """A thread's cursor for these statements, and the connection of the driver that it belongs to."""
+
+    cursor: Any = None
+    of: Any = None
+
+
+_kept = _Kept()
+
+
+def _cursor() -> Any:
+    """To make a cursor takes as long as to use it, so one is kept; not where Django records what is asked.
+
+    Whoever is given it takes all that a statement gives before anybody else can ask for one.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.force_debug_cursor:
+        return database.cursor()
+    database.close_if_health_check_failed()
+    if _kept.of is None or _kept.of is not database.connection:
+        _kept.cursor, _kept.of = database.cursor(), database.connection
+    return _kept.cursor
+
+
 def rows(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     """What a SELECT gives."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
+    cursor = _cursor()
+    cursor.execute(statement, parameters)
+    found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
 
 
 def run(statement: str, parameters: Sequence[Any]) -> int:
     """The number of rows that a statement changed."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return int(cursor.rowcount)
+    cursor = _cursor()
+    cursor.execute(statement, parameters)
+    return int(cursor.rowcount)
 
 
 def insert(statement: str, parameters: Sequence[Any]) -> int:
     """The id of the row that an INSERT made."""
-    with connection.cursor() as cursor:
-        if not connection.features.can_return_columns_from_insert:
-            cursor.execute(statement, parameters)
-            return int(cursor.lastrowid)
-        cursor.execute(f"{statement} RETURNING id", parameters)
-        return int(cursor.fetchone()[0])
+    cursor = _cursor()
+    if not connection.features.can_return_columns_from_insert:
+        cursor.execute(statement, parameters)
+        return int(cursor.lastrowid)
+    cursor.execute(f"{statement} RETURNING id", parameters)
+    ((made,),) = cursor.fetchall()
+    return int(made)
 
 
 def run_each(statement: str, parameters: Sequence[Sequence[Any]]) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, parameters)
+    _cursor().executemany(statement, parameters)
 
 
 def locking(statement: str, *, how: str = "FOR UPDATE") -> str:
     """A SELECT that locks what it reads, where the database locks rows."""
-    return f"{statement} {how}" if connection.features.has_select_for_update else statement
+    return f"{statement} {how}" if locks_rows() else statement
+
+
+def locks_rows() -> bool:
+    """Whether a transaction leaves others what it does not lock; SQLite has one writer at a time."""
+    return bool(connection.features.has_select_for_update)
 
 
 def insertion(
@@ -75,6 +105,8 @@ def places(count: int) -> str:
     return ", ".join(["%s"] * count)
 
 
+# One moment is written to several rows.
+@lru_cache(maxsize=64)
 def stored(moment: datetime | None) -> Any:
     """A moment as the database takes it."""
     return connection.ops.adapt_datetimefield_value(moment)

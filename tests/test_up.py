@@ -23,7 +23,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 import pytest
 from pytest_django import Settings
 
-from config.embedded import Address, StartError, Web, adopt, listen
+from config.embedded import Address, StartError, adopt, listen
+from config.web import Web
 from tests.automations.receivers import Receiver, answering, read_request, receiving, silent
 from tests.upserver import UpServer, environment_of, run_beside, run_python, up_server, wait_for
 

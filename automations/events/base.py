@@ -67,6 +67,10 @@ class EventType(ABC, Generic[Facts]):
     @abstractmethod
     def decide(self, config: Config, facts: Facts) -> Verdict: ...
 
+    def may_fire(self, stretch: Any, config: Config) -> bool:
+        """False only if none of the changes in a stretch that is looked at as one can be this event."""
+        return True
+
     @abstractmethod
     def sentence(self, config: Config) -> str:
         """What the rule waits for, as a clause in the active language that follows “when”."""

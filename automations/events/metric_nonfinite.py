@@ -8,7 +8,7 @@ from typing import Any, cast
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from automations.batches import BatchView
+from automations.batches import BatchView, StretchView
 from automations.events.base import EVENTS, Config
 from automations.events.clauses import with_options
 from automations.events.metrics import (
@@ -137,6 +137,9 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
             resolved=is_resolved(config, change, name),
         )
 
+    def may_fire(self, stretch: StretchView, config: Config) -> bool:
+        return _diverges(stretch, self.routing_key(config))
+
     def first(
         self, config: Config, run_id: int, *, source: str, up_to: int | None = None
     ) -> Divergence | None:
@@ -188,7 +191,7 @@ class RunMetricNonfinite(RunEventType[NonfiniteFacts]):
 
 
 def _diverges(view: BatchView, name: str) -> bool:
-    """Whether the batch holds anything that the rule could fire on: asked first, because it seldom does."""
+    """Whether there is anything that the rule could fire on: asked first, because there seldom is."""
     if not name:
         return view.has_nonfinite
     return len(view.positions(name)) < len(view.series[name].values)

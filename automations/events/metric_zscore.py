@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from automations.batches import Baseline, BatchView
+from automations.batches import Baseline, BatchView, StretchView
 from automations.events.base import EVENTS, Config
 from automations.events.metrics import (
     WINDOW_MAX,
@@ -140,6 +140,10 @@ class RunMetricZScore(MetricEventType[ZScoreFacts]):
 
     def reach(self, config: Config) -> int:
         return int(config["window"]) + 1 if config["baseline"] == "values" else 1
+
+    def may_fire(self, stretch: StretchView, config: Config) -> bool:
+        # Other runs' values are looked at as of the acceptance of each batch.
+        return config["baseline"] == "runs" or super().may_fire(stretch, config)
 
     def more(self, change: BatchView, config: Config, track: Track) -> dict[str, Any]:
         if config["baseline"] == "values":

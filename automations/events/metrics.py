@@ -12,7 +12,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _, ngettext
 
 from automations import windows
-from automations.batches import BatchView
+from automations.batches import BatchView, StretchView
 from automations.conditions import COMPARISONS, SYMBOLS
 from automations.events.base import EVENTS, Config
 from automations.events.clauses import aggregate_words, with_options
@@ -209,6 +209,9 @@ class MetricEventType(RunEventType[M], Generic[M]):
             **self.more(change, config, track),
         )
         return cast(M, facts)
+
+    def may_fire(self, stretch: StretchView, config: Config) -> bool:
+        return bool(self.decide_run(config, self.gather(stretch, config)).hits)
 
     def more(self, change: BatchView, config: Config, track: Track) -> dict[str, Any]:
         """What the type's own facts hold beside the common ones."""

@@ -19,7 +19,8 @@ from django.utils import timezone
 
 from automations.models import Inbox
 from config.demo import cast as casting, hourglass, past, plans, removal
-from config.embedded import STOP_WITHIN, StartError, Web, load_application
+from config.embedded import STOP_WITHIN, StartError
+from config.web import Web, load_application
 from runs.models import ApiKey, Organization, Project, Run, RunStatus, Team
 from runs.services import people
 from runs.services.runs import set_status

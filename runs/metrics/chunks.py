@@ -133,6 +133,18 @@ def batches_of(seq: int, parts: Packed | None, *columns: Any) -> Iterator[tuple[
         start, finite_before = end, finite_before + part.count - part.nonfinite
 
 
+def joined(rows: Sequence[Sequence[Any]]) -> Series:
+    """The one series of rows (`WHOLE`) that follow each other."""
+    _seqs, _parts, steps, timestamps, values, first_index, finite_before = zip(*rows, strict=True)
+    return Series(
+        seen(b"".join(steps), "q"),
+        seen(b"".join(timestamps), "d"),
+        floats(b"".join(values)),
+        first_index[0],
+        finite_before[0],
+    )
+
+
 def values_of(
     seq: int, received_at: Any, parts: Packed | None, values: Packed
 ) -> Iterator[tuple[int, datetime, array[float]]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice, repeat
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -20,6 +22,7 @@ from runs.metrics.chunks import (
     Part,
     Series,
     batches_of,
+    joined,
     stretch_start,
     unpack_parts,
     values_of,
@@ -44,6 +47,26 @@ def in_batches(batches: Sequence[MetricBatch], names: Collection[str]) -> dict[i
     return found
 
 
+def as_one(batches: Sequence[MetricBatch], names: Collection[str]) -> dict[str, Series] | None:
+    """The values of these metrics in consecutive batches of one run and source, each metric's in one series.
+
+    None where somebody has decided them already, and they were joined to others.
+    """
+    found: dict[str, list[Sequence[Any]]] = {}
+    for name, *row in _rows_between(batches, names, since=batches[0].seq):
+        found.setdefault(name, []).append(row)
+    held = Counter(name for batch in batches for name in _held(batch, names))
+    if any(len(found.get(name, ())) < count for name, count in held.items()):
+        return None
+    # Whoever joins batches says so in the first of them.
+    if any(row[_PARTS] is not None for rows in found.values() for row in rows):
+        return None
+    return {name: joined(sorted(rows, key=lambda row: int(row[_SEQ]))) for name, rows in found.items()}
+
+
+_SEQ, _PARTS = WHOLE.index("seq"), WHOLE.index("parts")
+
+
 def _held(batch: MetricBatch, names: Collection[str]) -> set[str]:
     return set(batch.names).intersection(names)
 
@@ -52,16 +75,21 @@ def _between(
     batches: Sequence[MetricBatch], names: Collection[str], *, since: int
 ) -> dict[int, dict[str, Series]]:
     """The same, looked for in rows that begin at `since` or later."""
-    first, last = batches[0], batches[-1].seq
-    places = ", ".join(["%s"] * len(names))
+    first, last = batches[0].seq, batches[-1].seq
     found: dict[int, dict[str, Series]] = {}
-    for name, *row in statements.rows(
-        f"{_BETWEEN} AND name IN ({places})", [first.run_id, first.source, since, last, *names]
-    ):
+    for name, *row in _rows_between(batches, names, since=since):
         for seq, series in batches_of(*row):
-            if first.seq <= seq <= last:
+            if first <= seq <= last:
                 found.setdefault(seq, {})[name] = series
     return found
+
+
+def _rows_between(
+    batches: Sequence[MetricBatch], names: Collection[str], *, since: int
+) -> list[tuple[Any, ...]]:
+    """The name of the metric, and then `WHOLE`."""
+    place = (batches[0].run_id, batches[0].source, since, batches[-1].seq)
+    return statements.rows(f"{_BETWEEN} AND name IN ({statements.places(len(names))})", [*place, *names])
 
 
 _BETWEEN = (
@@ -70,11 +98,15 @@ _BETWEEN = (
 )
 
 
-def has_nonfinite(run_id: int, *, seq: int) -> bool:
-    """Whether batch `seq` holds a NaN or an infinity, of whatever metric."""
-    diverging = MetricChunk.objects.filter(run=run_id, nonfinite__gt=0, seq__range=(stretch_start(seq), seq))
-    rows = diverging.filter(Q(seq=seq) | Q(parts__isnull=False)).values_list("seq", "parts")
-    return any(seq in _nonfinite_in(first, parts) for first, parts in rows)
+def has_nonfinite(run_id: int, *, seq: int, last: int | None = None) -> bool:
+    """Whether batch `seq`, or one from there to `last`, holds a NaN or an infinity, of whatever metric."""
+    until = seq if last is None else last
+    diverging = MetricChunk.objects.filter(
+        run=run_id, nonfinite__gt=0, seq__range=(stretch_start(seq), until)
+    )
+    rows = diverging.filter(Q(seq__gte=seq) | Q(parts__isnull=False)).values_list("seq", "parts")
+    wanted = range(seq, until + 1)
+    return any(each in wanted for first, parts in rows for each in _nonfinite_in(first, parts))
 
 
 def _nonfinite_in(seq: int, parts: Packed | None) -> set[int]:

@@ -295,9 +295,9 @@ def test_an_estimated_z_score_is_as_near_as_it_says(exponent: int) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("number", range(20))
 def test_the_database_changes_nothing(penguins: Cast, number: int) -> None:
-    """Ten rules on each of ten runs, logged in batches that are sent once or twice, decided now or later."""
+    """Ten rules on each of twenty runs, logged in batches sent once or twice, decided now or later."""
     case = drawn(number)
     automations = [saved(penguins, one) for one in case.rules]
     run = new_run(penguins.project)

@@ -91,7 +91,8 @@ def main() -> None:
 
     settings.TRIPLINE_DATA_DIR.mkdir(parents=True, exist_ok=True)
     served = application()
-    from config.embedded import Web, listen, spool_into
+    from config.embedded import listen, spool_into
+    from config.web import Web
 
     spool_into(settings.TRIPLINE_DATA_DIR / "tmp")
     listener, address = listen("127.0.0.1", 0)
