@@ -33,11 +33,14 @@ def automations(user: Person) -> QuerySet[Automation]:
     """Automations whose scope the person sees; those of an organization are seen by all in it."""
     if user.is_superuser:
         return Automation.objects.exclude(project__team__organization__is_internal=True)
+    projects = access.projects(user).filter(pk=OuterRef("project"))
+    registries = registry_access.registries(user).filter(pk=OuterRef("registry"))
+    collections = registry_access.collections(user).filter(pk=OuterRef("collection"))
     return Automation.objects.filter(
-        Q(project__in=access.projects(user).values("pk"))
+        Q(access.there_is(projects))
         | Q(team__in=access.teams(user).values("pk"))
-        | Q(registry__in=registry_access.registries(user).values("pk"))
-        | Q(collection__in=registry_access.collections(user).values("pk"))
+        | Q(access.there_is(registries))
+        | Q(access.there_is(collections))
         | Q(organization__in=access.organizations(user).values("pk"))
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet
+from django.db.models.lookups import IsNull
 from django.utils.translation import gettext as _
 
 from registry.models import Alias, ArtifactVersion, Collection, Membership, Registry, Visibility
 from registry.names import LATEST
 from runs import access
-from runs.access import Person
+from runs.access import Person, there_is
 from runs.models import Role
 from runs.names import normalized
 
@@ -31,25 +32,24 @@ def registries(user: Person, *, at_least: Role = Role.VIEWER) -> QuerySet[Regist
 
 def collections(user: Person) -> QuerySet[Collection]:
     """Collections that are not deleted."""
+    found = Collection.objects.filter(deleted_at__isnull=True)
     if user.is_superuser:
-        return Collection.objects.filter(deleted_at__isnull=True)
-    return Collection.objects.filter(_is_seen(user))
-
-
-def _is_seen(user: Person, path: str = "") -> Q:
-    """Of a collection, or of what a path leads to one from: that the person sees it."""
-    places = {"project__team": access.teams(user), "registry": registries(user)}
-    where = [Q(**{f"{path}{place}__in": found.values("pk")}) for place, found in places.items()]
-    return Q(**{f"{path}deleted_at__isnull": True}) & (where[0] | where[1])
+        return found
+    teams, registered = access.teams(user).values("pk"), registries(user).values("pk")
+    return found.filter(Q(project__team__in=teams) | Q(registry__in=registered))
 
 
 def versions(user: Person) -> QuerySet[ArtifactVersion]:
     """Versions in a collection that the person sees."""
     if user.is_superuser:
         return ArtifactVersion.objects.all()
-    # Asked of each version: to list all that is linked takes longer than a page of versions.
     linked = collections(user).filter(memberships__version=OuterRef("pk"))
-    return ArtifactVersion.objects.filter(_is_seen(user, "home__") | Exists(linked))
+    return ArtifactVersion.objects.filter(Q(home_is_seen(user)) | there_is(linked))
+
+
+def home_is_seen(user: Person) -> IsNull:
+    """Of a version: that the person sees the collection it was made in, not only one it is linked to."""
+    return there_is(collections(user).filter(pk=OuterRef("home")))
 
 
 def require_registry_role(user: Person, registry: Registry, at_least: Role) -> None:

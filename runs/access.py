@@ -11,7 +11,8 @@ from typing import Any, TypeAlias, cast
 
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
+from django.db.models.lookups import IsNull
 from django.utils.translation import gettext as _
 
 from runs import statements
@@ -40,6 +41,15 @@ def projects(user: Person) -> QuerySet[Project]:
 def runs(user: Person) -> QuerySet[Run]:
     """Runs that are not deleted."""
     return Run.objects.filter(project__team__in=teams(user), deleted_at__isnull=True)
+
+
+def there_is(found: QuerySet[Any]) -> IsNull:
+    """A condition: that there is one for the row (`OuterRef`), asked of each row that is looked at.
+
+    For what is asked of a page of rows, and is many itself. PostgreSQL may answer an `Exists` from a list of
+    them all, because it does not know that a page is soon full.
+    """
+    return IsNull(Subquery(found.values("pk")[:1]), False)
 
 
 def has_role(user: Person, team: Team, at_least: Role) -> bool:

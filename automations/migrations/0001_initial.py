@@ -159,9 +159,9 @@ class Migration(migrations.Migration):
                 ('decided_at', models.DateTimeField(null=True, verbose_name='decided')),
                 ('ring_at', models.DateTimeField(null=True, verbose_name='ring at')),
                 ('collection', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='events', to='registry.collection', verbose_name='collection')),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='runs.organization', verbose_name='organization')),
-                ('project', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.project', verbose_name='project')),
-                ('registry', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='registry.registry', verbose_name='registry')),
+                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='events', to='runs.organization', verbose_name='organization')),
+                ('project', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.project', verbose_name='project')),
+                ('registry', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='registry.registry', verbose_name='registry')),
                 ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='events', to='runs.run', verbose_name='run')),
                 ('team', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.team', verbose_name='team')),
                 ('version', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='events', to='registry.artifactversion', verbose_name='version')),
@@ -189,10 +189,10 @@ class Migration(migrations.Migration):
                 ('automation', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='automations.automation', verbose_name='automation')),
                 ('event', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='automations.event', verbose_name='event')),
                 ('organization', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.organization', verbose_name='organization')),
-                ('registry', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='registry.registry', verbose_name='registry')),
+                ('registry', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='registry.registry', verbose_name='registry')),
                 ('run', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='runs.run', verbose_name='run')),
-                ('team', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.team', verbose_name='team')),
-                ('version', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='registry.artifactversion', verbose_name='version')),
+                ('team', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='runs.team', verbose_name='team')),
+                ('version', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='executions', to='registry.artifactversion', verbose_name='version')),
             ],
             options={
                 'verbose_name': 'execution',
@@ -371,6 +371,18 @@ class Migration(migrations.Migration):
             model_name='event',
             index=models.Index(condition=models.Q(('decided_at__isnull', True)), fields=['collection', 'sequence'], name='event_waits_in_collection'),
         ),
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(fields=['organization', 'type', 'sequence'], name='event_of_type'),
+        ),
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(condition=models.Q(('project__isnull', False)), fields=['project', 'sequence'], name='event_in_project'),
+        ),
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(condition=models.Q(('registry__isnull', False)), fields=['registry', 'sequence'], name='event_in_registry'),
+        ),
         migrations.AddConstraint(
             model_name='event',
             constraint=models.UniqueConstraint(fields=('organization', 'sequence'), name='event_numbered_in_feed'),
@@ -390,6 +402,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='execution',
             index=models.Index(fields=['run', '-id'], name='execution_newest_of_run'),
+        ),
+        migrations.AddIndex(
+            model_name='execution',
+            index=models.Index(condition=models.Q(('version__isnull', False)), fields=['version', '-id'], name='execution_newest_of_version'),
         ),
         migrations.AddIndex(
             model_name='execution',

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, cast
 
-from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import FileResponse
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
@@ -119,8 +119,8 @@ class VersionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ScopedVie
     def visible(self) -> QuerySet[ArtifactVersion]:
         found = access.versions(self.person).select_related("home__project__team", "home__registry")
         numbers = Prefetch("memberships", queryset=Membership.objects.order_by("pk"))
-        home = access.collections(self.person).filter(pk=OuterRef("home"))
-        return found.annotate(home_is_seen=Exists(home)).prefetch_related("files", "aliases", "tags", numbers)
+        seen = found.annotate(home_is_seen=access.home_is_seen(self.person))
+        return seen.prefetch_related("files", "aliases", "tags", numbers)
 
     def create(self, request: Request) -> Response:
         """A new version (201), or the one with the same digest (200)."""

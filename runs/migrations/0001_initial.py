@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
                 ('heartbeat_at', models.DateTimeField(blank=True, null=True, verbose_name='last heartbeat')),
                 ('deleted_at', models.DateTimeField(blank=True, null=True, verbose_name='deleted')),
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to=settings.AUTH_USER_MODEL, verbose_name='created by')),
-                ('project', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='runs.project', verbose_name='project')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='runs', to='runs.project', verbose_name='project')),
             ],
             options={
                 'verbose_name': 'run',
@@ -288,6 +288,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='run',
             index=models.Index(fields=['created_at', 'id'], name='run_by_time'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['name', 'id'], name='run_by_name'),
+        ),
+        migrations.AddIndex(
+            model_name='run',
+            index=models.Index(fields=['status', 'id'], name='run_by_status'),
         ),
         migrations.AddIndex(
             model_name='run',

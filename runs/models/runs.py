@@ -30,7 +30,9 @@ class RunStatus(models.TextChoices):
 
 
 class Run(models.Model):
-    project = models.ForeignKey(Project, models.PROTECT, related_name="runs", verbose_name=_("project"))
+    project = models.ForeignKey(
+        Project, models.PROTECT, db_index=False, related_name="runs", verbose_name=_("project")
+    )
     run_id = models.CharField(_("run id"), max_length=SLUG_LENGTH, validators=[validate_path_name])
     name = models.CharField(_("name"), max_length=NAME_LENGTH, validators=[validate_name])
     status = models.CharField(_("status"), max_length=16, choices=RunStatus.choices)
@@ -56,6 +58,8 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["project", "-id"], name="run_newest_in_project"),
             models.Index(fields=["created_at", "id"], name="run_by_time"),
+            models.Index(fields=["name", "id"], name="run_by_name"),
+            models.Index(fields=["status", "id"], name="run_by_status"),
             models.Index(fields=["project", "created_at", "id"], name="run_in_project_by_time"),
             models.Index(fields=["project", "name", "id"], name="run_in_project_by_name"),
             models.Index(fields=["project", "status", "id"], name="run_in_project_by_status"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,18 +18,32 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
+TIMES = frozenset({"created_after", "created_before"})
+# Indexes begin with nothing or with these, and go on with the time.
+_WITH_TIMES = frozenset({"project"})
+
 
 class StableOrderingFilter(filters.OrderingFilter):
-    """`?ordering=`; the id decides between equals, so that pages neither repeat nor skip."""
+    """`?ordering=`; the id decides between equals, so that pages neither repeat nor skip.
+
+    The newest are first. In a list between times that is by time, not by id: its index begins right there.
+    """
 
     def get_ordering(self, request: Request, queryset: Any, view: Any) -> Sequence[str]:
         ordering = list(super().get_ordering(request, queryset, view) or ["id"])
         given = request.query_params.get(self.ordering_param)
         if given and not {term.strip() for term in given.split(",")} <= set(ordering):
             raise ValidationError({self.ordering_param: [_("One cannot order by “%s”.") % given[:80]]})
+        if ordering == ["-id"] and _is_between_times(request.query_params.keys()):
+            ordering = ["-created_at"]
         if not {"id", "-id"} & set(ordering):
             ordering.append("-id" if ordering[0].startswith("-") else "id")
         return ordering
+
+
+def _is_between_times(asked: Set[str]) -> bool:
+    narrowing = asked - {"page_size", "cursor"}
+    return bool(narrowing & TIMES) and narrowing <= TIMES | _WITH_TIMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,15 @@ class KeysetPagination(pagination.CursorPagination):
         return Cursor.read(text, model, self.ordering)
 
     def _fetch(self, queryset: QuerySet[Any], cursor: Cursor | None, most: int) -> list[Any]:
-        return list(self._from(queryset, cursor)[:most])
+        found = self._from(queryset, cursor)
+        if not queryset.query.select_related:
+            return list(found[:most])
+        # First which rows, then what is read with them: joins lead a database away from the order's index.
+        keys = list(found.values_list("pk", flat=True)[:most])
+        rows = queryset.in_bulk(keys)
+        if not rows.keys() >= set(keys):  # one was deleted just now: the next takes its place
+            return self._fetch(queryset, cursor, most)
+        return [rows[key] for key in keys]
 
     def _from(self, queryset: QuerySet[Any], cursor: Cursor | None) -> QuerySet[Any]:
         if cursor is None:
@@ -148,9 +170,10 @@ def _turned(name: str) -> str:
 
 def _beyond(ordering: Sequence[str], values: Sequence[Any]) -> Q:
     """Rows after these values in this order: equal in the first columns, beyond in the one that follows."""
-    found, equal = Q(), Q()
-    for name, value in zip(ordering, values, strict=True):
-        column, direction = name.lstrip("-"), "lt" if name.startswith("-") else "gt"
-        found |= equal & Q(**{f"{column}__{direction}": value})
-        equal &= Q(**{column: value})
-    return found
+    name, value = ordering[0], values[0]
+    column, direction = name.lstrip("-"), "lt" if name.startswith("-") else "gt"
+    beyond = Q(**{f"{column}__{direction}": value})
+    if len(ordering) == 1:
+        return beyond
+    # The bound would follow from the rest; but where to begin in an index a database sees only in it.
+    return Q(**{f"{column}__{direction}e": value}) & (beyond | _beyond(ordering[1:], values[1:]))

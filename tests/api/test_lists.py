@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection
 
-from runs.models import Run
+from runs import clock
+from runs.models import Run, RunStatus
 from tests.api.house import Api, House
 from tests.api.test_isolation import places
 from tests.cast import Cast, new_run
@@ -79,6 +83,48 @@ def test_a_row_that_is_added_meanwhile_shifts_no_page(penguins: Cast, vera: Api)
     new_run(penguins.project)
     second = vera.get(first["next"].removeprefix("http://testserver")).json
     assert [row["id"] for row in first["results"] + second["results"]] == old[::-1]
+
+
+@pytest.mark.parametrize(
+    "times", ["created_after=2026-09-01T12:00:00Z", "created_before=2026-09-02T12:00:00Z"]
+)
+@pytest.mark.parametrize("of_project", [False, True])
+def test_between_times_the_newest_are_first_by_their_time(
+    penguins: Cast, vera: Api, times: str, of_project: bool
+) -> None:
+    runs = [new_run(penguins.project, status=RunStatus.PENDING) for _number in range(5)]
+    for run, hour in zip(runs, (0, 14, 20, 14, 36), strict=True):
+        moment = datetime(2026, 9, 1, tzinfo=UTC) + timedelta(hours=hour)
+        Run.objects.filter(pk=run.pk).update(created_at=moment)
+    early, second, latest, fourth, late = (run.pk for run in runs)
+    between = [late, latest, fourth, second] if "after" in times else [latest, fourth, second, early]
+    query = f"runs/?page_size=2&{times}" + (f"&project={penguins.project.pk}" if of_project else "")
+
+    assert list(pages(vera, query)) == [between[:2], between[2:]]
+    last = vera.get(query).json["next"].removeprefix("http://testserver")
+    assert list(pages(vera, last, link="previous")) == [between[2:], between[:2]]
+    by_id = sorted(between, reverse=True)
+    for asked in ("ordering=-id", "status=pending"):
+        assert list(pages(vera, f"{query}&{asked}")) == [by_id[:2], by_id[2:]]
+
+
+def test_the_next_takes_the_place_of_a_row_that_is_deleted_while_its_page_is_read(
+    penguins: Cast, vera: Api
+) -> None:
+    oldest, old, doomed, new = (new_run(penguins.project).pk for _number in range(4))
+    deleted: list[int] = []
+
+    def delete_in_between(execute: Any, sql: str, *rest: Any) -> Any:
+        if '"runs_run"."id" IN (' in sql and not deleted:
+            deleted.append(doomed)
+            Run.objects.filter(pk=doomed).update(deleted_at=clock.now())
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(delete_in_between):
+        first = vera.get("runs/?page_size=2").json
+    assert deleted
+    assert [row["id"] for row in first["results"]] == [new, old]
+    assert list(pages(vera, first["next"].removeprefix("http://testserver"))) == [[oldest]]
 
 
 @pytest.mark.parametrize(
