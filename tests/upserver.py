@@ -156,26 +156,28 @@ def environment_of(data_dir: Path, env: Mapping[str, str] | None = None) -> dict
     return {**kept, "TRIPLINE_DATA_DIR": str(data_dir), "TRIPLINE_CANARY_EVERY": "0", **(env or {})}
 
 
-def run_beside(server_env: Mapping[str, str], script: str) -> str:
+def run_beside(server_env: Mapping[str, str], script: str, *, within: float = 60) -> str:
     """Run Python in a process with the same installation (environment); what it printed.
 
     Django is set up, and all of `tests.cast` is there.
     """
     prelude = "import django; django.setup()\nfrom tests.cast import *\n"
-    done = run_python(server_env, "-c", prelude + script)
+    done = run_python(server_env, "-c", prelude + script, within=within)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
-def run_python(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python to its end, in the folder of manage.py."""
+def run_python(
+    env: Mapping[str, str], *arguments: str, within: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python to its end, in the folder of manage.py; that may take so many seconds."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
         env={**env, "DJANGO_SETTINGS_MODULE": "config.settings"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=within,
         check=False,
     )
 

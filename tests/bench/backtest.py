@@ -40,7 +40,7 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
         prepare(folder)
-        project = _project(arguments.runs, arguments.values, arguments.batch)
+        project = plant(arguments.runs, arguments.values, arguments.batch)
         found = {name: _measured(project, *rule) for name, rule in _rules() if arguments.only in name}
     _print(found, arguments)
 
@@ -92,7 +92,7 @@ def _measured(project: Project, event_type: str, config: dict[str, Any]) -> dict
 # --- The runs -------------------------------------------------------------------------------------
 
 
-def _project(runs: int, values: int, batch: int) -> Project:
+def plant(runs: int, values: int, batch: int) -> Project:
     """Runs one after the other, a minute a batch; of every hundred one diverges, one spikes, one fails."""
     from django.db import transaction
 
