@@ -47,7 +47,7 @@ TRIPLINE_CANARY_EVERY = env.interval("TRIPLINE_CANARY_EVERY", 30, minimum=1)
 # What a scraper of /metrics must send as its bearer; unset: from this machine, and for staff.
 TRIPLINE_METRICS_TOKEN = env.token("TRIPLINE_METRICS_TOKEN")
 # For how long a backtest is worked on while its asker waits, in seconds; a longer one becomes a job.
-TRIPLINE_BACKTEST_AT_ONCE = env.seconds("TRIPLINE_BACKTEST_AT_ONCE", 0.7, minimum=0)
+TRIPLINE_BACKTEST_AT_ONCE = env.seconds("TRIPLINE_BACKTEST_AT_ONCE", 0.4, minimum=0)
 # How many requests of one process may wait for events at once; each holds a thread. `up` has 8 of them,
 # gunicorn often few.
 TRIPLINE_LONG_POLLS = env.whole("TRIPLINE_LONG_POLLS", 4 if TRIPLINE_EMBEDDED else 2)
