@@ -35,6 +35,7 @@ from statistics import quantiles
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.bench import peer
 from tests.bench.houses import Tripline, cpu_seconds, load, running
 from tests.stories.rest import Rest
 from tests.upserver import wait_for
@@ -194,7 +195,7 @@ def _cell(
     fired = [run for run in runs if ours.get(f"executions/?run={run}")["results"]]
     assert not fired, "no automation was to fire"
     tripline, bare = (found[name].report(size) for name in ("tripline", "bare"))
-    peer = {"peer": found["peer"].report(min(size, 1000))} if "peer" in found else {}
+    theirs = {"peer": found["peer"].report(min(size, 1000))} if "peer" in found else {}
     return {
         "size": size,
         "clients": clients,
@@ -206,7 +207,7 @@ def _cell(
         "drain_s": round(max(found["tripline"].drained), 3),
         "rss_mb": server.peak_memory(),
         "bare": bare,
-        **peer,
+        **theirs,
     }
 
 
@@ -248,25 +249,17 @@ def _slice_of(tally: Tally, clients: Sequence[Client], seconds: float, backlog: 
 
 def _peer_clients(url: str, size: int, clients: int) -> list[Client]:
     """An experiment of its own, a run for each client."""
-    rest = Rest(url.rstrip("/"), "")
-    api = f"{rest.url}/api/2.0/mlflow"
-
-    def ask(path: str, order: dict[str, Any]) -> Any:
-        with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
-            connection.request("POST", f"{urlsplit(api).path}/{path}", json.dumps(order), rest.headers)
-            return json.loads(connection.getresponse().read())
-
-    experiment = ask("experiments/create", {"name": f"ingest {time.time_ns()}"})["experiment_id"]
+    experiment = peer.post(url, "experiments/create", {"name": f"ingest {time.time_ns()}"})["experiment_id"]
     found = []
     for _client in range(clients):
-        run = ask("runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+        run = peer.post(url, "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
         logged = [
             {"key": name, "value": value, "step": each["step"], "timestamp": int(each["timestamp"] * 1000)}
             for each in points(size)
             for name, value in each["values"].items()
         ]
         body = json.dumps({"run_id": run, "metrics": logged}).encode()
-        found.append(Client(f"{api}/runs/log-batch", body, rest.headers))
+        found.append(Client(f"{url.rstrip('/')}/api/2.0/mlflow/runs/log-batch", body, peer.HEADERS))
     return found
 
 

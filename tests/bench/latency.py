@@ -2,14 +2,15 @@
 
     python -m tests.bench.latency [--calls 200] [--pause 0.05] [--seconds 20] [--rate 5] [--points 1000]
                                   [--automations 1000] [--matching 10] [--firing 10]
-                                  [--url http://127.0.0.1:8000 --key tl-…]
+                                  [--url http://127.0.0.1:8000 --key tl-…] [--peer-url http://…]
 
 Starts its own `up` on an empty directory, or measures the server at `--url`, which must be allowed to
 reach 127.0.0.1. Each call is made over a connection of its own, as the one-file client does.
 
 First while nothing else happens (`idle`), one call at a time. The yardsticks are taken between the calls:
-what a bare POST to the same receiver costs, and a bare GET of the server. Then under a load (`loaded`): so
-many calls per second of so many points in 10 metrics, by five runs in turn, in a project with so many
+what a bare POST to the same receiver costs, and a bare GET of the server; with `--peer-url` also what an
+MLflow server needs for its webhook when an alias is moved (`tests.bench.peer`). Then under a load (`loaded`):
+so many calls per second of so many points in 10 metrics, by five runs in turn, in a project with so many
 automations. The matching ones watch a metric of the calls, and so many of them (`--firing`) fire at one value
 of each call: their messages are what is measured. The others watch other metrics. Prints two tables and one
 line of JSON; all times are milliseconds.
@@ -34,6 +35,7 @@ from statistics import median, quantiles
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.bench import peer
 from tests.stories.receiver import Receiver, receiving
 from tests.stories.rest import Rest, make_hook, make_rule
 from tests.upserver import up_server, wait_for
@@ -50,6 +52,7 @@ STAGES = {
     "answered": "POST begins → the 202 is read",
     "post": "yardstick: a bare POST to the receiver, until it has it",
     "get": "yardstick: a bare GET /tripline.py, until it is read",
+    "peer": "peer: MLflow moves an alias, until the receiver has it",
 }
 
 
@@ -89,7 +92,10 @@ class Call:
 def main() -> None:
     arguments = _parser().parse_args()
     with receiving() as receiver, _server(arguments) as rest:
-        idle = _measure(rest, receiver, calls=arguments.calls, pause=arguments.pause)
+        calls, pause = arguments.calls, arguments.pause
+        idle = _measure(rest, receiver, calls=calls, pause=pause)
+        if arguments.peer_url:
+            idle["peer"] = peer.alias_moves(arguments.peer_url, receiver, calls=calls, pause=pause)
         report = _report({"idle": idle, "loaded": _loaded(rest, receiver, arguments)})
     _print(report)
 
@@ -106,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--firing", type=int, default=10, help="of these, at each call (%(default)s)")
     parser.add_argument("--url", help="a server that runs already; needs --key")
     parser.add_argument("--key", help="an API key of a member of its team main")
+    parser.add_argument("--peer-url", help="an MLflow server that runs already")
     return parser
 
 
