@@ -9,7 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,10 +20,10 @@ from tests.upserver import wait_for
 HEADERS = {"Content-Type": "application/json"}
 
 
-def post(url: str, path: str, body: dict[str, Any]) -> Any:
+def post(url: str, path: str, body: dict[str, Any], *, verb: str = "POST") -> Any:
     """What the peer answers; each call over a connection of its own, as the one-file client makes it."""
     with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
-        connection.request("POST", f"/api/2.0/mlflow/{path}", json.dumps(body), HEADERS)
+        connection.request(verb, f"/api/2.0/mlflow/{path}", json.dumps(body), HEADERS)
         answer = connection.getresponse()
         content = answer.read()
     assert answer.status == 200, (path, answer.status, content[:500])
@@ -35,14 +36,24 @@ def alias_moves(url: str, receiver: Receiver, *, calls: int, pause: float) -> li
     post(url, "registered-models/create", {"name": name})
     for _version in range(2):
         post(url, "model-versions/create", {"name": name, "source": "s3://nowhere/model"})
-    events = [{"entity": "MODEL_VERSION_ALIAS", "action": "CREATED"}]
-    post(url, "webhooks", {"name": name, "url": receiver.url, "events": events})
     found = []
-    for number in range(calls + 5):
-        alias = {"name": name, "alias": "production", "version": str(1 + number % 2)}
-        found.append(_arrival(url, receiver, alias))
-        time.sleep(pause)
+    with _hooked(url, receiver, name):
+        for number in range(calls + 5):
+            alias = {"name": name, "alias": "production", "version": str(1 + number % 2)}
+            found.append(_arrival(url, receiver, alias))
+            time.sleep(pause)
     return found[5:]  # the first ones warm up
+
+
+@contextmanager
+def _hooked(url: str, receiver: Receiver, name: str) -> Iterator[None]:
+    """Every moved alias is told to the receiver; later it is gone, and would be tried again and again."""
+    events = [{"entity": "MODEL_VERSION_ALIAS", "action": "CREATED"}]
+    made = post(url, "webhooks", {"name": name, "url": receiver.url, "events": events})
+    try:
+        yield
+    finally:
+        post(url, f"webhooks/{made['webhook']['webhook_id']}", {}, verb="DELETE")
 
 
 def _arrival(url: str, receiver: Receiver, alias: dict[str, Any]) -> float:
