@@ -1,7 +1,8 @@
 """MLflow as the peer that a bench is held against: a server of it that runs already.
 
 Of a metric MLflow tells nobody; what it sends webhooks for is its registry. To have it send them to this
-machine it wants `MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http` and `MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true`.
+machine it wants `MLFLOW_WEBHOOK_ALLOWED_SCHEMES=http` and `MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS=true`, and to
+learn of a new one at once and not within a minute `MLFLOW_WEBHOOK_CACHE_TTL=0`.
 """
 
 from __future__ import annotations
