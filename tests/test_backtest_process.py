@@ -78,6 +78,6 @@ def test_a_worker_that_is_killed_leaves_a_job_that_says_so(server: UpServer) -> 
     wait_for(lambda: workers(server), within=30)
     (worker,) = workers(server)
     os.kill(worker, signal.SIGKILL)
-    told = ended(rest, job["id"], within=60)
+    told = ended(rest, job["id"], within=10)
     assert told["state"] == "failed"
     assert told["problem"] == "Whoever worked on it died; try it again."

@@ -294,7 +294,9 @@ def test_a_signal_stops_it_cleanly(data_dir: Path, number: signal.Signals) -> No
     env = {"DJANGO_SETTINGS_MODULE": "config.settings"}
     with up_server(data_dir, env=env, program=("-c", PATIENT)) as server:
         assert status(f"{server.url}/no/such/page/to/be/found") == 404
+        began = time.monotonic()
         assert server.stop(number) == 0
+        assert time.monotonic() - began < 4
     assert server.lines[-1] == "Stopped.\n"
     assert "Traceback" not in server.output()
 
@@ -443,7 +445,9 @@ def test_a_delivery_that_hangs_does_not_hold_up_the_stop_and_is_made_again(data_
         make_hooked_run(env, hanging.url)
         with up_server(data_dir) as server:
             wait_for(lambda: hanging.connections)
+            began = time.monotonic()
             assert server.stop() == 0
+            assert time.monotonic() - began < 8
             assert server.lines[-1] == "Stopped.\n"
     [[state, webhook_id, attempts]] = deliveries(env)
     assert (state, attempts) == ("pending", 0)
@@ -462,7 +466,9 @@ def test_a_second_signal_stops_at_once(data_dir: Path) -> None:
             server.process.send_signal(signal.SIGINT)
             with pytest.raises(subprocess.TimeoutExpired):
                 server.process.wait(1)
+            began = time.monotonic()
             assert server.stop() == 130
+            assert time.monotonic() - began < 2
     assert "Traceback" not in server.output()
 
 

@@ -24,7 +24,6 @@ from tests.upserver import UpServer, up_server, wait_for
 pytestmark = [embedded_alone, pytest.mark.slow]
 
 PLACES = 4  # of `up`, unless TRIPLINE_LONG_POLLS says otherwise
-SOON = 20.0  # seconds, also on a busy machine; who waits does so for 30
 
 
 @dataclass(frozen=True)
@@ -103,25 +102,25 @@ def test_every_event_is_there_soon_after_it_happened(rest: Rest) -> None:
             happens(rest)
             # The first one may have come before the question.
             assert 1 <= len(answer.result().events) <= 2
-            assert answer.result().seconds < SOON
+            assert answer.result().seconds < 5
 
 
 def test_who_finds_no_place_comes_again_and_all_others_are_served(rest: Rest) -> None:
     with all_places_taken(rest):
         turned_away = asked(rest, wait=30)
         assert (turned_away.events, turned_away.retry_after) == ([], "1")
-        assert turned_away.seconds < SOON
+        assert turned_away.seconds < 5
         began = time.monotonic()
         with ThreadPoolExecutor(8) as others:
             list(others.map(lambda _n: rest.get("me/"), range(40)))
-        assert time.monotonic() - began < SOON
+        assert time.monotonic() - began < 10
 
 
 def test_a_place_is_free_again_when_who_waited_has_gone(rest: Rest) -> None:
     """Long before the half minute for which they asked is over."""
     with all_places_taken(rest):
         pass
-    wait_for(lambda: asked(rest, wait=1).retry_after is None, within=SOON)
+    wait_for(lambda: asked(rest, wait=1).retry_after is None, within=10)
 
 
 def test_everybody_who_waits_is_answered_when_something_happens(rest: Rest) -> None:
@@ -135,8 +134,10 @@ def test_a_server_that_stops_does_not_wait_for_those_who_wait(tmp_path: Path) ->
     with up_server(tmp_path / "data") as server:
         rest = Rest(server.url, server.key)
         with all_places_taken(rest) as waiting:
+            began = time.monotonic()
             assert server.stop() == 0
-            # They were answered, which nobody is who is left behind: empty, with the cursor to go on with.
+            assert time.monotonic() - began < 4
+            # They were answered: empty, with the cursor to go on with.
             for each in waiting:
                 with closing(each.makefile("rb")) as answer:
                     assert json.loads(answer.read().partition(b"\r\n\r\n")[2])["results"] == []
